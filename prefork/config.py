@@ -1,0 +1,276 @@
+"""Where the values of the settings come from, and which one wins.
+
+The command line, then `PREFORK_*` variables, then the TOML file, then what the platform sets
+(`PORT`, `WEB_CONCURRENCY`), then the defaults. Each value remembers its origin, which every
+message about it begins with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+import msgspec
+import tomli
+
+from prefork import __version__
+from prefork.errors import UsageError
+from prefork.settings import TABLE, Group, Setting, Settings
+
+_ALIASES = {row.option.alias: row.name for row in TABLE.values() if row.option.alias}
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value that somebody gave to a setting.
+
+    `text` says that it came as a string from a place that has only strings.
+    """
+
+    name: str
+    value: Any
+    origin: str
+    text: bool
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings, and for each one where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+    def as_toml(self) -> str:
+        """All settings as a TOML file, each with its origin in a comment."""
+        plain, tables = [], []
+        for row in TABLE.values():
+            value = getattr(self.settings, row.name)
+            origin = self.origins.get(row.name, "default")
+            if isinstance(value, dict):
+                tables += [f"\n[{row.name}]  # {origin}"]
+                tables += [f"{key_toml(key)} = {value_toml(item)}" for key, item in value.items()]
+            elif value is None:
+                plain.append(f"# {row.name} is not set  # {origin}")
+            else:
+                plain.append(f"{row.name} = {value_toml(value)}  # {origin}")
+        return "\n".join(plain + tables) + "\n"
+
+
+def load(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Config:
+    """The settings, from all their sources.
+
+    Args:
+        arguments: what `parser()` has parsed.
+        environ: the environment.
+
+    Raises:
+        UsageError: a value, or the configuration file, can't be used.
+    """
+    sources = [_from_platform(environ)]
+    path = arguments.config or environ.get("PREFORK_CONFIG")
+    if path:
+        sources.append(_from_toml(path))
+    sources += [_from_environment(environ), _from_command_line(arguments)]
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for source in sources:
+        for given in source:
+            values[given.name] = _convert(given)
+            origins[given.name] = given.origin
+    return Config(Settings(**values), origins)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: a flag for each setting, and the few that are no settings."""
+    result = argparse.ArgumentParser(
+        prog="prefork",
+        usage="prefork APP [-c FILE] [options]",
+        description="Serve a WSGI app from pre-forked workers.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Every setting is also a key of the TOML file and a PREFORK_* variable.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    result.add_argument("APP", nargs="?", help=TABLE["app"].option.help.replace("%", "%%"))
+    result.add_argument("-c", "--config", metavar="FILE", default=None, help="TOML file to read.")
+    result.add_argument(
+        "--check-config",
+        action="store_true",
+        default=False,
+        help="Check the settings, import the app, and exit.",
+    )
+    result.add_argument(
+        "--print-config",
+        action="store_true",
+        default=False,
+        help="Print the settings in effect as TOML, with their origins, and exit.",
+    )
+    result.add_argument("--version", action="version", version=f"prefork {__version__}")
+    for group in Group:
+        section = result.add_argument_group(group.value)
+        for row in TABLE.values():
+            if row.option.group is group and row.name != "app":
+                _add_flag(section, row)
+    return result
+
+
+def key_toml(key: str) -> str:
+    """A TOML key."""
+    return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
+
+
+def value_toml(value: Any) -> str:
+    """A TOML value: JSON writes strings, numbers, booleans and arrays of them alike."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _add_flag(section: argparse._ArgumentGroup, row: Setting) -> None:
+    text = row.option.help.replace("%", "%%")
+    if _is_bool(row):
+        section.add_argument(
+            *row.flags, dest=row.name, help=text, action=argparse.BooleanOptionalAction
+        )
+        return
+    section.add_argument(
+        *row.flags,
+        dest=row.name,
+        help=text + _default_note(row),
+        action="append" if _is_collection(row) else "store",
+        metavar=row.option.metavar or "|".join(row.choices) or row.flags[-1][2:].upper(),
+    )
+
+
+def _default_note(row: Setting) -> str:
+    if row.default in ("", None, [], {}):
+        return ""
+    shown = ", ".join(row.default) if isinstance(row.default, list) else row.default
+    return f" [{shown}]".replace("%", "%%")
+
+
+def _from_platform(environ: Mapping[str, str]) -> Iterator[Given]:
+    port = environ.get("PORT")
+    if port:
+        if not (port.isdigit() and int(port) < 65536):
+            raise UsageError(f"$PORT = {port!r}: expected a port number")
+        yield Given("bind", [f"0.0.0.0:{port}"], "$PORT", text=False)
+    concurrency = environ.get("WEB_CONCURRENCY")
+    if concurrency:
+        yield Given("workers", concurrency, "$WEB_CONCURRENCY", text=True)
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[Given]:
+    for row in TABLE.values():
+        if row.variable in environ:
+            yield Given(row.name, environ[row.variable], f"${row.variable}", text=True)
+
+
+def _from_command_line(arguments: argparse.Namespace) -> Iterator[Given]:
+    given = vars(arguments)
+    if given.get("APP"):
+        yield Given("app", given["APP"], "APP", text=True)
+    for row in TABLE.values():
+        if row.name in given:
+            yield Given(row.name, given[row.name], row.flags[-1], text=True)
+
+
+def _from_toml(path: str) -> Iterator[Given]:
+    try:
+        with open(path, "rb") as file:
+            text = file.read().decode("utf-8")
+        document = tomli.loads(text)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not UTF-8") from None
+    except tomli.TOMLDecodeError as error:
+        raise UsageError(f"{path}:{error.lineno}: {error.msg} (column {error.colno})") from None
+    for key, value in document.items():
+        origin = f"{path}:{_line_of(key, text)}"
+        name = _ALIASES.get(key, key)
+        if name not in TABLE:
+            raise UsageError(f"{origin}: unknown setting {key!r}{_did_you_mean(key)}")
+        if name != key and name in document:
+            raise UsageError(f"{origin}: {key} is another name of {name}, which is also set")
+        yield Given(name, value, origin, text=False)
+
+
+def _line_of(key: str, text: str) -> int:
+    """The line on which a top-level key of a valid TOML text stands.
+
+    It is the line after the longest beginning of the text that parses and lacks the key: what
+    TOML says of keys, quoted, dotted, in tables or in multi-line strings, need not be known.
+    """
+    lines = text.splitlines(keepends=True)
+    found = 1
+    for count in range(len(lines)):
+        try:
+            document = tomli.loads("".join(lines[:count]))
+        except tomli.TOMLDecodeError:
+            continue
+        if key in document:
+            break
+        found = count + 1
+    return found
+
+
+def _did_you_mean(key: str) -> str:
+    close = difflib.get_close_matches(key, [*TABLE, *_ALIASES], n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _convert(given: Given) -> Any:
+    """The value as the setting's type.
+
+    Raises:
+        UsageError: it is no such value.
+    """
+    row = TABLE[given.name]
+    try:
+        value = _parse_text(row, given.value) if isinstance(given.value, str | list) else given.value
+        return msgspec.convert(value, row.type, strict=not given.text)
+    except msgspec.ValidationError as error:
+        why = f"expected {_words(row.choices)}" if row.choices else _plain(str(error))
+    except ValueError as error:
+        why = str(error)
+    shown = given.value if isinstance(given.value, str) else value_toml(given.value)
+    raise UsageError(f"{given.origin}: {given.name} = {shown}: {why}")
+
+
+def _parse_text(row: Setting, value: str | list[Any]) -> Any:
+    """A string, or the strings of a repeated flag, as what the setting's type is made of."""
+    if row.option.parse is not None and isinstance(value, str):
+        return row.option.parse(value)
+    if not _is_collection(row):
+        return value
+    parts = value
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+    if get_origin(get_args(row.type)[0]) is not dict:
+        return parts
+    pairs = [str(part).partition("=") for part in parts]
+    if not all(key and equals for key, equals, _ in pairs):
+        raise ValueError("expected KEY=VALUE")
+    return {key: item for key, _, item in pairs}
+
+
+def _is_collection(row: Setting) -> bool:
+    return get_origin(get_args(row.type)[0]) in (list, dict)
+
+
+def _is_bool(row: Setting) -> bool:
+    return get_args(row.type)[0] is bool
+
+
+def _words(choices: Sequence[str]) -> str:
+    return " or ".join(f"'{choice}'" for choice in choices)
+
+
+def _plain(message: str) -> str:
+    """A validation message of msgspec in the middle of a sentence."""
+    return message[:1].lower() + message[1:].replace("`", "")

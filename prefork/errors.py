@@ -1,0 +1,46 @@
+"""The errors that prefork raises on purpose.
+
+    PreforkError            ours, or the operator's: ends the process with `exit_code`
+    |-- UsageError          a wrong setting or command line (2)
+    `-- BootError           the app can't be imported or never became ready (3)
+
+    HTTPError               the client's: carries the status to answer with
+
+Each carries its outcome, so that one handler needs only to read it.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+
+class PreforkError(Exception):
+    """A failure whose message is all that an operator needs to see."""
+
+    exit_code = 1
+
+
+class UsageError(PreforkError):
+    """A setting, an option or a configuration file that can't be used."""
+
+    exit_code = 2
+
+
+class BootError(PreforkError):
+    """The app is not there, can't be imported, or is not callable."""
+
+    exit_code = 3
+
+
+class HTTPError(Exception):
+    """What the client sent can't be served: answer with `status` and close the connection.
+
+    Args:
+        status: the status of the answer.
+        why: what was wrong, in one line of ASCII: it is the body of the answer.
+    """
+
+    def __init__(self, status: HTTPStatus, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why

@@ -1,0 +1,272 @@
+"""Requests from bytes: llhttp (by httptools) finds the parts, this names and bounds them.
+
+A request's head becomes the meta-variables of RFC 3875, section 4.1, in a dict copied from a
+template, so that the layer above adds to it instead of converting it: nothing is built twice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+from prefork.errors import HTTPError
+from prefork.http.body import Body, too_large
+
+
+class Phase(Enum):
+    """What of a request has arrived: nothing yet, a part of its head, or a part of its body."""
+
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is accepted of a request: sizes in bytes, `body` 0 for any."""
+
+    line: int
+    fields: int
+    field_size: int
+    body: int
+
+    @property
+    def head(self) -> int:
+        """The most bytes that a head within the other limits can have."""
+        return self.line + self.fields * (self.field_size + 4)
+
+
+class Request:
+    """One request that has arrived whole.
+
+    `environ` holds its meta-variables, `body` is None where it has none, `persistent` says
+    whether the client lets the connection live on (RFC 9112, section 9.3).
+    """
+
+    __slots__ = ("body", "environ", "http11", "persistent")
+
+    def __init__(
+        self, environ: dict[str, Any], body: Body | None, http11: bool, persistent: bool
+    ) -> None:
+        self.environ = environ
+        self.body = body
+        self.http11 = http11
+        self.persistent = persistent
+
+
+class RequestParser:
+    """The requests of one connection, in order, from the bytes that arrive on it.
+
+    Args:
+        template: the meta-variables that each request of this connection begins with.
+        limits: what is accepted.
+
+    Whole requests are appended to `requests`. `continue_wanted` is set when the client waits
+    for an interim response before it sends the body (RFC 9110, section 10.1.1); whoever
+    answers it resets it.
+    """
+
+    __slots__ = (
+        "_body",
+        "_environ",
+        "_head_size",
+        "_http11",
+        "_limits",
+        "_parser",
+        "_persistent",
+        "_repeated",
+        "_target",
+        "_template",
+        "continue_wanted",
+        "phase",
+        "requests",
+    )
+
+    def __init__(self, template: dict[str, Any], limits: Limits) -> None:
+        self._template = template
+        self._limits = limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._head_size = 0
+        self.phase = Phase.IDLE
+        self.requests: deque[Request] = deque()
+        self.continue_wanted = False
+
+    def feed(self, data: bytes) -> None:
+        """Parse what has arrived.
+
+        Raises:
+            HTTPError: the request is malformed or exceeds a limit. Requests that were whole
+                before it are in `requests`; nothing more may be fed.
+        """
+        self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # No upgrade is offered, so what follows is HTTP/1.1 as before (RFC 9110, 7.8).
+            rest = data[upgrade.args[0] :]
+            if rest:
+                self.feed(rest)
+        except httptools.HttpParserCallbackError as error:
+            assert error.__context__ is not None
+            raise error.__context__ from None
+        except httptools.HttpParserError as error:
+            raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        if self.phase is Phase.HEAD and self._head_size > self._limits.head:
+            raise _fields_too_large()
+
+    def close(self) -> None:
+        """Drop the parser, which refers back to this object: no cycle is left to collect."""
+        del self._parser
+
+    # The callbacks of httptools, in the order in which they come.
+
+    def on_message_begin(self) -> None:
+        self.phase = Phase.HEAD
+        self._environ = self._template.copy()
+        self._target = b""
+        self._repeated = 0
+        self._body = None
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+        if len(self._target) > self._limits.line:
+            raise HTTPError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key = _KEYS.get(name) or _key(name)
+        environ = self._environ
+        if key in environ:
+            self._repeat(key, value.decode("latin-1"))
+        else:
+            environ[key] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        environ = self._environ
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise HTTPError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 and 1.0 only")
+        # llhttp resets this after the message: it can't be asked later.
+        self._persistent = parser.should_keep_alive()
+        self._http11 = version == "1.1"
+        environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self._http11 else "HTTP/1.0"
+        method = parser.get_method()
+        environ["REQUEST_METHOD"] = _METHODS.get(method) or method.decode("ascii")
+        self._split_target(environ)
+        self._check_fields()
+        if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
+            self._begin_body(environ)
+
+    def on_body(self, data: bytes) -> None:
+        assert self._body is not None
+        self._body.feed(data)
+
+    def on_message_complete(self) -> None:
+        environ = self._environ
+        body = self._body
+        if body is not None and environ.pop("HTTP_TRANSFER_ENCODING", None):
+            # The coding is off and the length known (RFC 3875, section 4.1.2).
+            environ["CONTENT_LENGTH"] = str(body.size)
+        self.requests.append(Request(environ, body, self._http11, self._persistent))
+        self.phase = Phase.IDLE
+        self._head_size = 0
+        self.continue_wanted = False
+
+    def _repeat(self, key: str, value: str) -> None:
+        """Combine a repeated field: RFC 9110, section 5.2; RFC 6265, section 5.4."""
+        self._repeated += 1
+        if key == _DROPPED:
+            return
+        separator = "; " if key == "HTTP_COOKIE" else ", "
+        self._environ[key] += separator + value
+
+    def _split_target(self, environ: dict[str, Any]) -> None:
+        """PATH_INFO and QUERY_STRING from the request target: RFC 9112, section 3.2."""
+        target = self._target.decode("latin-1")
+        environ["RAW_URI"] = environ["REQUEST_URI"] = target
+        if not target.startswith("/"):
+            target = _origin_form(target, environ)
+        path, _, query = target.partition("?")
+        environ["QUERY_STRING"] = query
+        if "%" in path:
+            path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+        environ["PATH_INFO"] = path
+
+    def _check_fields(self) -> None:
+        environ = self._environ
+        limits = self._limits
+        if len(environ) - len(self._template) + self._repeated > limits.fields + _LINE_KEYS:
+            raise _fields_too_large()
+        if self._head_size > limits.field_size:
+            for key, value in environ.items():
+                if key not in self._template and len(str(value)) > limits.field_size:
+                    raise _fields_too_large()
+        if environ.pop(_DROPPED, None) is not None:
+            self._repeated += 1
+
+    def _begin_body(self, environ: dict[str, Any]) -> None:
+        limit = self._limits.body
+        if limit and int(environ.get("CONTENT_LENGTH") or 0) > limit:
+            raise too_large(limit)
+        self.phase = Phase.BODY
+        self._body = Body(limit)
+        expectation = environ.get("HTTP_EXPECT")
+        if expectation is not None and self._http11:
+            self.continue_wanted = expectation.lower() == "100-continue"
+
+
+# The meta-variables that come from the request line, and RAW_URI with REQUEST_URI.
+_LINE_KEYS = 6
+
+# A field whose name holds an underscore is dropped: as a meta-variable it could not be told
+# from the one with a dash, and could so stand in for one that a proxy vouches for.
+_DROPPED = "prefork.dropped"
+
+_METHODS = {
+    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+}
+
+# Field names as they were spelled, to meta-variables: filled as they are met, up to a bound
+# that clients can't make grow.
+_KEYS: dict[bytes, str] = {}
+_KEYS_BOUND = 1000
+
+
+def _key(name: bytes) -> str:
+    text = name.decode("latin-1")
+    if "_" in text:
+        return _DROPPED
+    key = text.upper().replace("-", "_")
+    if key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
+        key = "HTTP_" + key
+    if len(_KEYS) < _KEYS_BOUND:
+        _KEYS[name] = key
+    return key
+
+
+def _origin_form(target: str, environ: dict[str, Any]) -> str:
+    """The path of a target that does not begin with one: RFC 9112, sections 3.2.2 to 3.2.4."""
+    if target == "*":
+        return target
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise HTTPError(HTTPStatus.BAD_REQUEST, "the request target is no path and no http URI")
+    authority, slash, path = rest.partition("/")
+    if not slash:
+        authority, mark, query = rest.partition("?")
+        path = mark + query
+    environ["HTTP_HOST"] = authority
+    return "/" + path
+
+
+def _fields_too_large() -> HTTPError:
+    """RFC 6585, section 5."""
+    return HTTPError(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the header fields are too many or too large"
+    )

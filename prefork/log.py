@@ -1,0 +1,168 @@
+"""The error log and the access log: where lines go, and how they look.
+
+A line is written by a single write(2) to a file opened for appending, so the lines of several
+processes do not mix. A line that can't be written at once (a full disk, a pipe that nobody
+reads) is counted and dropped by the master, which may never wait; the next line that can be
+written is preceded by the count.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import sys
+import time
+from dataclasses import dataclass
+from typing import IO
+
+from prefork.errors import UsageError
+
+STANDARD = "-"
+# A pipe that poll(2) calls writable takes this many bytes without waiting: PIPE_BUF, pipe(7).
+_PIPE_BUF = select.PIPE_BUF
+_SECRET_MODE = 0o640
+
+
+class LogFile:
+    """A file that log lines are appended to.
+
+    Args:
+        path: where it is; '-' for `standard`.
+        standard: the fd that '-' stands for.
+
+    Raises:
+        UsageError: it can't be opened.
+    """
+
+    def __init__(self, path: str, standard: int) -> None:
+        self._path = "" if path == STANDARD else os.path.abspath(path)
+        self.patient = False
+        self.lost = 0
+        try:
+            self.fd = self._open() if self._path else standard
+        except OSError as error:
+            raise UsageError(f"log file {path}: {error.strerror}") from None
+
+    def write(self, line: str) -> None:
+        """Append a line, which has no newline yet. Without `patient` it never waits."""
+        if self.lost:
+            line = f"({self.lost} lines before this one were lost)\n{line}"
+        data = (line + "\n").encode("utf-8", "backslashreplace")
+        # Where could it be said that a log can't be written? It is counted.
+        try:
+            written = self._write_all(data) if self.patient else self._write_ready(data)
+        except OSError:
+            written = False
+        self.lost = 0 if written else self.lost + 1
+
+    def reopen(self) -> None:
+        """Open the path anew, after a log rotation; the number of the fd stays the same.
+
+        Raises:
+            OSError: it can't be opened; the old file stays in use.
+        """
+        if self._path:
+            self.adopt(self._open())
+
+    def adopt(self, fd: int) -> None:
+        """Go on with another open file, whose fd is closed; the number of ours stays the same."""
+        os.dup2(fd, self.fd, inheritable=self.fd <= 2)
+        os.close(fd)
+
+    def __str__(self) -> str:
+        return self._path or STANDARD
+
+    def _write_all(self, data: bytes) -> bool:
+        while data:
+            data = data[os.write(self.fd, data) :]
+        return True
+
+    def _write_ready(self, data: bytes) -> bool:
+        while data:
+            if not _writable(self.fd):
+                return False
+            data = data[os.write(self.fd, data[:_PIPE_BUF]) :]
+        return True
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        return os.open(self._path, flags, _SECRET_MODE)
+
+
+class ErrorLog(logging.Handler):
+    """The handler of the standard library's logging that writes to a `LogFile`."""
+
+    def __init__(self, file: LogFile) -> None:
+        super().__init__()
+        self.file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record: a line, and more with a traceback."""
+        try:
+            self.file.write(self.format(record))
+        except Exception:  # noqa: BLE001  the contract of logging.Handler
+            self.handleError(record)
+
+
+class _Formatter(logging.Formatter):
+    """`2026-01-31T23:59:59.123+0000 INFO master pid=4711: listening on ...`"""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        local = time.localtime(record.created)
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", local)
+        return f"{stamp}.{int(record.msecs):03d}{time.strftime('%z', local)}"
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The logs of a process; `access` is None where there is none."""
+
+    error: ErrorLog
+    access: LogFile | None
+
+    def introduce(self, who: str) -> None:
+        """Have each line of the error log say who wrote it."""
+        shown = who.replace("%", "%%")
+        self.error.setFormatter(_Formatter(f"%(asctime)s %(levelname)s {shown}: %(message)s"))
+
+    def be_patient(self) -> None:
+        """Wait for a log that can't be written at once, as only the master may not."""
+        self.error.file.patient = True
+        if self.access is not None:
+            self.access.patient = True
+
+    def stream(self) -> IO[str]:
+        """The error log as a text stream: what the app gets as `wsgi.errors`."""
+        fd = self.error.file.fd
+        return open(fd, "w", buffering=1, closefd=False, errors="backslashreplace")
+
+
+def start(error_log: str, access_log: str, level: str) -> Logs:
+    """Open the logs, and have what prefork logs written to the error log. What the app logs by
+    the standard library's logging stays the app's affair.
+
+    Args:
+        error_log, access_log, level: the settings.
+
+    Raises:
+        UsageError: a file can't be opened.
+    """
+    error = ErrorLog(LogFile(error_log, sys.stderr.fileno()))
+    access = LogFile(access_log, sys.stdout.fileno()) if access_log else None
+    logger = logging.getLogger("prefork")
+    logger.addHandler(error)
+    logger.propagate = False
+    set_level(level)
+    return Logs(error, access)
+
+
+def set_level(level: str) -> None:
+    """Log what is at least this severe: the setting `log_level`."""
+    logging.getLogger("prefork").setLevel(level.upper())
+
+
+def _writable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return any(event & select.POLLOUT for _, event in poll.poll(0))

@@ -1,0 +1,144 @@
+"""Custody: the connections that no worker has, until they are lent, or are at their end.
+
+A *parked* connection is idle: it waits for its next request, at most `keepalive` seconds. A
+*lingering* one has been shut down towards the client; what the client still sends is read and
+thrown away, until it closes too or a short deadline passes, because closing a socket that has
+unread data sends a reset, which can destroy the response on its way (RFC 9112, section 9.6).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prefork.master.poller import Poller
+
+LINGER_SECONDS = 2.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: socket(7)
+
+
+@dataclass(eq=False)
+class Connection:
+    """A client's connection: the master's copy of its fd, and where it came from.
+
+    `listener` is the index of the listener. `moved` says that it has been lent before.
+    """
+
+    __slots__ = ("fd", "host", "listener", "moved", "port")
+
+    fd: int
+    listener: int
+    host: str
+    port: int
+    moved: bool
+
+
+class Custody:
+    """The connections in the master's own hands.
+
+    Args:
+        poller: where they are waited for.
+        readable: called with a parked connection whose next request has begun to arrive.
+        keepalive: seconds that a connection stays parked.
+    """
+
+    def __init__(
+        self, poller: Poller, readable: Callable[[Connection], None], keepalive: float
+    ) -> None:
+        self._poller = poller
+        self._readable = readable
+        self.keepalive = keepalive
+        # By deadline: as each kind has one patience, the order of arrival is the order of time.
+        self._parked: dict[Connection, float] = {}
+        self._lingering: dict[Connection, float] = {}
+
+    @property
+    def parked(self) -> int:
+        """How many connections are parked."""
+        return len(self._parked)
+
+    @property
+    def lingering(self) -> int:
+        """How many connections are lingering."""
+        return len(self._lingering)
+
+    def park(self, connection: Connection, now: float) -> None:
+        """Wait for the connection's next request."""
+        self._parked[connection] = now + self.keepalive
+        self._poller.watch(connection.fd, lambda _: self._unpark(connection))
+
+    def linger(self, connection: Connection, now: float) -> None:
+        """See to the end of a connection that has been shut down."""
+        if self._drained(connection):
+            os.close(connection.fd)
+            return
+        self._lingering[connection] = now + LINGER_SECONDS
+        self._poller.watch(connection.fd, lambda _: self._on_leftover(connection))
+
+    def end(self, connection: Connection, response: bytes, now: float) -> None:
+        """Send a last response, which may be empty, shut the connection down, and linger."""
+        sock = socket.socket(fileno=connection.fd)
+        try:
+            sock.send(response)
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            sock.close()  # the client is gone, or takes nothing
+        else:
+            sock.detach()
+            self.linger(connection, now)
+
+    def reset(self, connection: Connection) -> None:
+        """Close the connection so that the client can tell that its response was cut."""
+        with socket.socket(fileno=connection.fd) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+    def end_parked(self, now: float) -> None:
+        """End all parked connections: nobody is left to serve them."""
+        for connection in list(self._parked):
+            self._end_idle(connection, now)
+
+    def expire(self, now: float) -> None:
+        """End what has been waited for long enough."""
+        while self._parked and next(iter(self._parked.values())) <= now:
+            self._end_idle(next(iter(self._parked)), now)
+        while self._lingering and next(iter(self._lingering.values())) <= now:
+            self._stop_lingering(next(iter(self._lingering)))
+
+    def deadline(self) -> float:
+        """When `expire` is to be called next."""
+        return min(
+            next(iter(self._parked.values()), math.inf),
+            next(iter(self._lingering.values()), math.inf),
+        )
+
+    def _unpark(self, connection: Connection) -> None:
+        del self._parked[connection]
+        self._poller.forget(connection.fd)
+        self._readable(connection)
+
+    def _end_idle(self, connection: Connection, now: float) -> None:
+        del self._parked[connection]
+        self._poller.forget(connection.fd)
+        self.end(connection, b"", now)
+
+    def _on_leftover(self, connection: Connection) -> None:
+        if self._drained(connection):
+            self._stop_lingering(connection)
+
+    def _stop_lingering(self, connection: Connection) -> None:
+        del self._lingering[connection]
+        self._poller.forget(connection.fd)
+        os.close(connection.fd)
+
+    def _drained(self, connection: Connection) -> bool:
+        """Read and forget what the client has sent; whether it has come to its end."""
+        try:
+            return not os.read(connection.fd, 65536)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True

@@ -1,0 +1,444 @@
+"""The fleet: which workers there are, which there should be, and the one next step.
+
+Pure: no process, no clock, no fd. Events come in (`ready`, `exited`, `expire`, a command), and
+`plan` compares what is with what should be and says what to do; whoever does it reports it back.
+A reload is not a procedure here but data: a `Rollout` that names the slots still to be replaced,
+so a stop in the middle of one, a crash, or a second reload need no code of their own.
+
+A worker's life is a table. Each phase but `SERVING`, `LEAVING` and `DYING` has a deadline.
+
+    BOOTING --ready--> SERVING --retire--> DRAINING --exits
+       |                  |  `--leave--> LEAVING --retire--^ |
+       `--deadline--------|--------------------------------> DUMPING --deadline--> DYING
+
+Never more than `size` + 1 workers live, and never fewer than `size` serve while a slot is
+replaced: the old worker retires when the new one is ready, and the next slot waits for its exit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Union
+
+from prefork.wire.identity import WorkerId
+
+# A worker that is about to be killed gets this long to write down its stacks.
+DUMP_SECONDS = 0.3
+# What runs when a quick stop is asked for gets this long.
+QUICK_SECONDS = 1.0
+# A crash or a failed boot delays the next worker of the slot: 0.1 s, doubled up to 30 s; a
+# worker that has lived this long makes good for the ones before it.
+BACKOFF_FIRST, BACKOFF_MOST, STABLE_SECONDS = 0.1, 30.0, 10.0
+
+
+class Phase(Enum):
+    """Where in its life a worker is."""
+
+    BOOTING = "booting"  # forked, not ready
+    SERVING = "serving"
+    LEAVING = "leaving"  # serves, but has asked to be replaced
+    DRAINING = "draining"  # out of the ring, finishing its requests
+    DUMPING = "dumping"  # too late: writing its stacks down
+    DYING = "dying"  # killed, not reaped yet
+
+
+class Event(Enum):
+    """What can happen to a worker short of its exit."""
+
+    READY = "ready"
+    LEAVE = "leave"
+    RETIRE = "retire"
+    DEADLINE = "deadline"
+    DISCARD = "discard"
+
+
+class Verdict(Enum):
+    """Instead of a next phase: the event changes nothing, or can't happen."""
+
+    IGNORE = "ignore"
+    IMPOSSIBLE = "impossible"
+
+
+_IGNORE, _IMPOSSIBLE = Verdict.IGNORE, Verdict.IMPOSSIBLE
+
+TRANSITIONS: dict[Phase, dict[Event, Phase | Verdict]] = {
+    Phase.BOOTING: {
+        Event.READY: Phase.SERVING,
+        # It is held back by the worker until it is ready.
+        Event.LEAVE: _IGNORE,
+        Event.RETIRE: Phase.DYING,
+        Event.DEADLINE: Phase.DUMPING,
+        Event.DISCARD: Phase.DYING,
+    },
+    Phase.SERVING: {
+        Event.READY: _IGNORE,
+        Event.LEAVE: Phase.LEAVING,
+        Event.RETIRE: Phase.DRAINING,
+        Event.DEADLINE: _IMPOSSIBLE,
+        Event.DISCARD: Phase.DYING,
+    },
+    Phase.LEAVING: {
+        Event.READY: _IGNORE,
+        Event.LEAVE: _IGNORE,
+        Event.RETIRE: Phase.DRAINING,
+        Event.DEADLINE: _IMPOSSIBLE,
+        Event.DISCARD: Phase.DYING,
+    },
+    Phase.DRAINING: {
+        Event.READY: _IGNORE,
+        Event.LEAVE: _IGNORE,
+        Event.RETIRE: _IGNORE,
+        Event.DEADLINE: Phase.DUMPING,
+        Event.DISCARD: Phase.DYING,
+    },
+    Phase.DUMPING: {
+        Event.READY: _IGNORE,
+        Event.LEAVE: _IGNORE,
+        Event.RETIRE: _IGNORE,
+        Event.DEADLINE: Phase.DYING,
+        Event.DISCARD: Phase.DYING,
+    },
+    Phase.DYING: {
+        Event.READY: _IGNORE,
+        Event.LEAVE: _IGNORE,
+        Event.RETIRE: _IGNORE,
+        Event.DEADLINE: _IMPOSSIBLE,
+        Event.DISCARD: _IGNORE,
+    },
+}
+
+IN_THE_RING = frozenset({Phase.SERVING, Phase.LEAVING})
+_FILLS_ITS_SLOT = frozenset({Phase.BOOTING, Phase.SERVING, Phase.LEAVING})
+
+
+_LATE_FOR = {
+    Phase.BOOTING: "not ready within listen_timeout",
+    Phase.DRAINING: "not done within kill_timeout",
+}
+
+
+class Goal(Enum):
+    """What the fleet is there for at the moment."""
+
+    START = "start"  # until each slot has had its first ready worker; a failure is final
+    RUN = "run"
+    STOP = "stop"
+
+
+@dataclass(eq=False)
+class Worker:
+    """A worker. `deadline` is math.inf in a phase without one, `kill_timeout` in seconds."""
+
+    id: WorkerId
+    kill_timeout: float
+    since: float
+    deadline: float
+    phase: Phase = Phase.BOOTING
+
+    @property
+    def slot(self) -> int:
+        """Its slot."""
+        return self.id.slot
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+@dataclass
+class Rollout:
+    """A reload under way: the generation that it brings, the slots that it has yet to fill, and
+    the number of slots to go back to if it fails."""
+
+    generation: int
+    slots: set[int]
+    size_before: int
+    since: float
+
+
+@dataclass
+class _Backoff:
+    failures: int = 0
+    until: float = 0.0
+
+
+@dataclass(frozen=True)
+class Spawn:
+    """Fork a worker, then call `spawned`."""
+
+    slot: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class Retire:
+    """Tell the worker to drain."""
+
+    worker: Worker
+
+
+@dataclass(frozen=True)
+class Dump:
+    """The worker is too late, for what `why` says: have it write down its stacks."""
+
+    worker: Worker
+    why: str
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Kill the worker."""
+
+    worker: Worker
+
+
+@dataclass(frozen=True)
+class Started:
+    """Each slot has had its first ready worker."""
+
+
+@dataclass(frozen=True)
+class ReloadDone:
+    """Every slot runs the new generation."""
+
+    generation: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ReloadAborted:
+    """A new worker failed: the workers that were not replaced stay."""
+
+    generation: int
+    why: str
+
+
+Step = Union[Spawn, Retire, Dump, Kill, Started, ReloadDone, ReloadAborted]
+
+
+class Fleet:
+    """The workers, and what they should be.
+
+    Args:
+        size: how many slots there are to be.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.goal = Goal.START
+        # What an empty slot is filled with; the latest number in use, maybe by an aborted reload.
+        self.generation = self.newest = 1
+        self.rollout: Rollout | None = None
+        # Why the start has failed, once it has.
+        self.failure = ""
+        self.workers: dict[int, Worker] = {}  # by pid
+        self._backoffs: dict[int, _Backoff] = {}  # by slot
+        self._steps: list[Step] = []
+
+    # What is told to the fleet.
+
+    def spawned(
+        self, id: WorkerId, listen_timeout: float, kill_timeout: float, now: float
+    ) -> Worker:
+        """A worker was forked, as `plan` has asked for; the timeouts are its settings'."""
+        worker = Worker(id, kill_timeout, now, now + listen_timeout)
+        self.workers[id.pid] = worker
+        return worker
+
+    def not_spawned(self, slot: int, why: str, now: float) -> None:
+        """A worker that `plan` has asked for could not be forked."""
+        self._failed(slot, self._generation_to_spawn(), why, now)
+
+    def ready(self, worker: Worker, now: float) -> bool:
+        """The worker can serve; False if it had said so before, or says it too late."""
+        if not self._apply(worker, Event.READY, now):
+            return False
+        if self.rollout is not None and worker.id.generation == self.rollout.generation:
+            self.rollout.slots.discard(worker.slot)
+        for other in self._in_the_ring():
+            if other is not worker and other.slot == worker.slot:
+                self._retire(other, now)
+        if self.goal is Goal.START and len(self._in_the_ring()) >= self.size:
+            self.goal = Goal.RUN
+            self._steps.append(Started())
+        return True
+
+    def leave(self, worker: Worker, now: float) -> bool:
+        """The worker wants to be replaced; False if that was known or means nothing now."""
+        return self._apply(worker, Event.LEAVE, now)
+
+    def discard(self, worker: Worker, now: float) -> None:
+        """The worker can't be used any more: kill it."""
+        if self._apply(worker, Event.DISCARD, now):
+            self._steps.append(Kill(worker))
+
+    def exited(self, worker: Worker, why: str, now: float) -> None:
+        """The worker's process has ended: `why` says how, in words."""
+        del self.workers[worker.id.pid]
+        if worker.phase is Phase.BOOTING:
+            self._failed(*_place(worker), f"{worker} {why} before it was ready", now)
+        elif worker.phase in IN_THE_RING:
+            if now - worker.since >= STABLE_SECONDS:
+                self._backoffs.pop(worker.slot, None)
+            else:
+                self._back_off(worker.slot, now)
+
+    def reload(self, size: int, now: float) -> None:
+        """Replace every worker by one of a new generation. Not while a rollout is under way."""
+        assert self.rollout is None
+        self.newest += 1
+        self.rollout = Rollout(self.newest, set(range(1, size + 1)), self.size, now)
+        self.size = size
+        self._backoffs.clear()
+
+    def scale(self, size: int) -> None:
+        """Have this many slots from now on."""
+        self.size = size
+        if self.rollout is not None:
+            self.rollout.slots &= set(range(1, size + 1))
+            self.rollout.size_before = size
+
+    def stop(self, now: float, seconds: float = math.inf) -> None:
+        """End all workers; what they execute may take `kill_timeout`, but at most this long."""
+        self.goal = Goal.STOP
+        self.rollout = None
+        for worker in self.workers.values():
+            worker.kill_timeout = min(worker.kill_timeout, seconds)
+            if worker.phase is Phase.DRAINING:
+                worker.deadline = min(worker.deadline, now + seconds)
+
+    # What the fleet tells.
+
+    def plan(self, now: float) -> list[Step]:
+        """What is to be done now. Call again after it was done, until nothing is left."""
+        self._expire(now)
+        wanted = 0 if self.goal is Goal.STOP else self.size
+        for worker in list(self.workers.values()):
+            if worker.slot > wanted and worker.phase in _FILLS_ITS_SLOT:
+                self._retire(worker, now)
+        if self.goal is not Goal.STOP:
+            slot = self._next_slot(now)
+            if slot is not None:
+                self._steps.append(Spawn(slot, self._generation_to_spawn()))
+            elif self.rollout is not None and not self.rollout.slots and self._settled():
+                self._finish_rollout(now)
+        steps, self._steps = self._steps, []
+        return steps
+
+    def deadline(self, now: float) -> float:
+        """When `plan` has something to say at the latest, if nothing happens before."""
+        times = [worker.deadline for worker in self.workers.values()]
+        times += [backoff.until for backoff in self._backoffs.values() if backoff.until > now]
+        return min(times, default=math.inf)
+
+    # The rules.
+
+    def _apply(self, worker: Worker, event: Event, now: float) -> bool:
+        """Move the worker on as the table says; False if it stays where it is."""
+        outcome = TRANSITIONS[worker.phase][event]
+        assert outcome is not Verdict.IMPOSSIBLE, f"{event} in {worker.phase}"
+        if isinstance(outcome, Verdict):
+            return False
+        worker.phase = outcome
+        worker.since = now
+        worker.deadline = math.inf
+        if outcome is Phase.DRAINING:
+            worker.deadline = now + worker.kill_timeout
+        elif outcome is Phase.DUMPING:
+            worker.deadline = now + DUMP_SECONDS
+        return True
+
+    def _expire(self, now: float) -> None:
+        for worker in [one for one in self.workers.values() if one.deadline <= now]:
+            late_for = _LATE_FOR.get(worker.phase, "")
+            self._apply(worker, Event.DEADLINE, now)
+            if worker.phase is Phase.DYING:
+                self._steps.append(Kill(worker))
+                continue
+            self._steps.append(Dump(worker, late_for))
+            if late_for is _LATE_FOR[Phase.BOOTING]:
+                self._failed(*_place(worker), f"{worker} was {late_for}", now)
+
+    def _retire(self, worker: Worker, now: float) -> None:
+        self._apply(worker, Event.RETIRE, now)
+        draining = worker.phase is Phase.DRAINING
+        self._steps.append(Retire(worker) if draining else Kill(worker))
+
+    def _failed(self, slot: int, generation: int, why: str, now: float) -> None:
+        """A worker failed to boot: that ends a start or a reload, and delays a replacement."""
+        self._back_off(slot, now)
+        if self.goal is Goal.START:
+            self.failure = why
+            self.stop(now)
+        elif self.rollout is not None and generation == self.rollout.generation:
+            self._abort_rollout(why, now)
+
+    def _abort_rollout(self, why: str, now: float) -> None:
+        assert self.rollout is not None
+        rollout, self.rollout = self.rollout, None
+        self.size = rollout.size_before
+        self._steps.append(ReloadAborted(rollout.generation, why))
+        for worker in list(self.workers.values()):
+            if worker.id.generation == rollout.generation and worker.phase is Phase.BOOTING:
+                self.discard(worker, now)
+
+    def _finish_rollout(self, now: float) -> None:
+        assert self.rollout is not None
+        rollout, self.rollout = self.rollout, None
+        self.generation = rollout.generation
+        self._steps.append(ReloadDone(rollout.generation, now - rollout.since))
+
+    def _next_slot(self, now: float) -> int | None:
+        """The one slot that is to get a worker next: an empty one, else one to be replaced."""
+        booting = any(worker.phase is Phase.BOOTING for worker in self.workers.values())
+        if len(self.workers) > self.size or (self.rollout is not None and booting):
+            return None
+        due = [slot for slot in range(1, self.size + 1) if self._due(slot) <= now]
+        for slot in due:
+            if not self._filled(slot):
+                return slot
+        if not self._settled():
+            return None
+        return next((slot for slot in due if self._outdated(slot)), None)
+
+    def _generation_to_spawn(self) -> int:
+        return self.rollout.generation if self.rollout is not None else self.generation
+
+    def _outdated(self, slot: int) -> bool:
+        """Whether the slot's worker is to be replaced: by a rollout, or as it has asked for it."""
+        if self.rollout is not None and slot in self.rollout.slots:
+            return True
+        return any(
+            worker.slot == slot and worker.phase is Phase.LEAVING
+            for worker in self.workers.values()
+        )
+
+    def _filled(self, slot: int) -> bool:
+        return any(
+            worker.slot == slot and worker.phase in _FILLS_ITS_SLOT
+            for worker in self.workers.values()
+        )
+
+    def _settled(self) -> bool:
+        """Whether nobody is on the way in or out: only then is the next slot replaced."""
+        return all(worker.phase in IN_THE_RING for worker in self.workers.values())
+
+    def _in_the_ring(self) -> list[Worker]:
+        return [worker for worker in self.workers.values() if worker.phase in IN_THE_RING]
+
+    def _due(self, slot: int) -> float:
+        """When the slot may get a worker, after the failures of the ones before."""
+        backoff = self._backoffs.get(slot)
+        return backoff.until if backoff is not None else -math.inf
+
+    def _back_off(self, slot: int, now: float) -> None:
+        """A worker of the slot has failed: the next one waits, longer each time."""
+        backoff = self._backoffs.setdefault(slot, _Backoff())
+        backoff.failures += 1
+        delay = BACKOFF_FIRST * 2 ** min(backoff.failures - 1, 20)
+        backoff.until = now + min(delay, BACKOFF_MOST)
+
+
+def _place(worker: Worker) -> tuple[int, int]:
+    return worker.slot, worker.id.generation

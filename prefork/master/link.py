@@ -1,0 +1,152 @@
+"""A link: the master's end of one worker, and how a worker is forked."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from prefork import signals
+from prefork.log import Logs
+from prefork.master.fleet import Worker
+from prefork.settings import Settings
+from prefork.wire import channel, messages
+from prefork.wire.assignment import Assignment, ListenerInfo
+from prefork.wire.board import Board, Row
+from prefork.wire.channel import MAX_FDS, Channel, MasterChannel
+from prefork.wire.identity import WorkerId
+
+_LONGEST_DUMP = 65536
+
+
+class Forked(BaseException):
+    """Raised in a new worker: it unwinds the master's stack, which is not the child's.
+
+    Not an `Exception`, so that nothing between here and the command line stops it.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        super().__init__()
+        self.assignment = assignment
+
+
+@dataclass(eq=False)
+class Link:
+    """A worker as the master deals with it: the channel, the row, the stacks, and the loans that
+    are to be sent at the end of the turn.
+
+    `exit_due` is when a worker that has closed its end of the channel should be gone, math.inf
+    as long as it has not.
+    """
+
+    worker: Worker
+    channel: MasterChannel
+    row: Row
+    stacks: int
+    exit_due: float = math.inf
+    _loans: list[messages.Loan] = field(default_factory=list)
+    _fds: list[int] = field(default_factory=list)
+
+    def lend(self, loan: messages.Loan, fd: int) -> bool:
+        """Note a loan for `send_loans`; whether it is the first one since."""
+        self._loans.append(loan)
+        self._fds.append(fd)
+        return len(self._loans) == 1
+
+    def send_loans(self) -> None:
+        """Send what was noted.
+
+        Raises:
+            ChannelClosed: the worker is gone.
+        """
+        loans, fds = self._loans, self._fds
+        self._loans, self._fds = [], []
+        for start in range(0, len(loans), MAX_FDS):
+            part = slice(start, start + MAX_FDS)
+            self.channel.send(messages.Lend(loans[part]), fds[part])
+
+    @property
+    def closed(self) -> bool:
+        """Whether the worker has closed its end of the channel."""
+        return self.exit_due != math.inf
+
+    def dump_stacks(self) -> None:
+        """Have the worker write down the stacks of its threads, even from within C code."""
+        os.kill(self.worker.id.pid, signals.DUMP_STACKS)
+
+    def read_stacks(self) -> str:
+        """What `dump_stacks` has brought; empty if the worker could not."""
+        return os.pread(self.stacks, _LONGEST_DUMP, 0).decode("utf-8", "replace").strip()
+
+    def kill(self) -> None:
+        """Kill the worker; its exit is still to be waited for."""
+        os.kill(self.worker.id.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.channel.close()
+        os.close(self.stacks)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a new worker gets besides its identity."""
+
+    slot: int
+    generation: int
+    settings: Settings
+    listeners: tuple[ListenerInfo, ...]
+    logs: Logs
+
+
+def fork(
+    place: Place,
+    board: Board,
+    row: Row,
+    disown: Callable[[], None],
+    welcome: Callable[[WorkerId], Worker],
+) -> Link:
+    """Fork a worker.
+
+    Args:
+        place: what it is to be.
+        board, row: where it writes its facts.
+        disown: called in the child: closes what only the master may have.
+        welcome: called in the master with who was born.
+
+    Raises:
+        OSError: there can't be another process.
+        Forked: in the child, where this does not return.
+    """
+    ours, theirs = channel.pair()
+    stacks = os.memfd_create("prefork-stacks", os.MFD_CLOEXEC)
+    row.clear()
+    with signals.blocked():
+        try:
+            pid = os.fork()
+        except OSError:
+            for end in (ours, theirs):
+                end.close()
+            os.close(stacks)
+            raise
+        if pid == 0:
+            signals.quiet_in_child(set(signals.COMMANDS))
+            ours.close()
+            disown()
+            raise Forked(
+                Assignment(
+                    id=WorkerId(place.slot, place.generation, os.getpid()),
+                    settings=place.settings,
+                    channel=Channel(theirs, messages.decode_command),
+                    board=board,
+                    row=row,
+                    stacks=stacks,
+                    listeners=place.listeners,
+                    logs=place.logs,
+                )
+            )
+    theirs.close()
+    worker = welcome(WorkerId(place.slot, place.generation, pid))
+    return Link(worker, Channel(ours, messages.decode_report), row, stacks)

@@ -1,0 +1,238 @@
+"""Listeners: the sockets that the master is bound to, from addresses as the operator writes them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import stat
+from dataclasses import dataclass
+
+from prefork.errors import UsageError
+from prefork.wire.assignment import ListenerInfo
+
+_TCP = re.compile(r"(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})\Z")
+
+
+@dataclass(frozen=True)
+class TCPAddress:
+    """`host:port` or `[ipv6]:port`; port 0 lets the kernel choose."""
+
+    host: str
+    port: int
+    text: str
+
+
+@dataclass(frozen=True)
+class UnixAddress:
+    """`unix:path`."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
+class InheritedAddress:
+    """`fd://N`: a listening socket that was inherited."""
+
+    fd: int
+    text: str
+
+
+Address = TCPAddress | UnixAddress | InheritedAddress
+
+
+def parse_address(text: str) -> Address:
+    """An address of the setting `bind`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if path.startswith("//"):
+            path = path[2:]
+        if path:
+            return UnixAddress(os.path.abspath(path), text)
+    elif text.startswith("fd://"):
+        number = text.removeprefix("fd://")
+        if number.isdigit():
+            return InheritedAddress(int(number), text)
+    elif match := _TCP.match(text):
+        port = int(match["port"])
+        if port < 65536:
+            return TCPAddress(match["ipv6"] or match["host"] or "0.0.0.0", port, text)
+    raise UsageError(
+        f"bind = {text}: expected host:port, [ipv6]:port, unix:path or fd://N"
+    )
+
+
+class Listener:
+    """A bound, listening, non-blocking socket."""
+
+    def __init__(self, sock: socket.socket, unix_path: str = "") -> None:
+        self.sock = sock
+        self._path = unix_path
+        # By device and inode it can be told whether the path is still ours.
+        self._identity = _identity(unix_path) if unix_path else None
+
+    @property
+    def info(self) -> ListenerInfo:
+        """SERVER_NAME and SERVER_PORT, which may not be empty (PEP 3333)."""
+        if self.sock.family == socket.AF_UNIX:
+            return ListenerInfo("localhost", "80")
+        host, port = self.sock.getsockname()[:2]
+        return ListenerInfo(host, str(port))
+
+    def __str__(self) -> str:
+        """As a URL, with the port that the kernel chose; `unix:path` for a unix socket."""
+        name = self.sock.getsockname()
+        if self.sock.family == socket.AF_UNIX:
+            return f"unix:{os.fsdecode(name)}"
+        host = f"[{name[0]}]" if self.sock.family == socket.AF_INET6 else name[0]
+        return f"http://{host}:{name[1]}"
+
+    def close(self) -> None:
+        """Close it, and remove the path of a unix socket that is still this one."""
+        self.sock.close()
+        if self._path and _identity(self._path) == self._identity:
+            os.unlink(self._path)
+
+
+def bind_all(
+    texts: list[str], backlog: int, umask: int | None, owner: tuple[int | None, int | None]
+) -> list[Listener]:
+    """Bind all addresses, or none.
+
+    Args:
+        texts: the setting `bind`.
+        backlog: for listen(2).
+        umask: for the modes of unix sockets; None for the process's own.
+        owner: user and group id for unix sockets; None for the process's own.
+
+    Raises:
+        UsageError: an address is malformed, taken, or not to be had.
+    """
+    addresses = [parse_address(text) for text in texts]
+    bound: list[Listener] = []
+    try:
+        for address in addresses:
+            bound.append(_bind(address, addresses, backlog, umask, owner))
+    except BaseException:
+        for listener in bound:
+            listener.close()
+        raise
+    return bound
+
+
+def _bind(
+    address: Address,
+    beside: list[Address],
+    backlog: int,
+    umask: int | None,
+    owner: tuple[int | None, int | None],
+) -> Listener:
+    try:
+        if isinstance(address, TCPAddress):
+            listener = _bind_tcp(address, beside)
+        elif isinstance(address, UnixAddress):
+            listener = _bind_unix(address, umask, owner)
+        else:
+            listener = _adopt(address)
+        listener.sock.listen(backlog)
+        listener.sock.setblocking(False)
+    except OSError as error:
+        # gaierror and the socket module's own messages have no errno of the kernel.
+        why = error.strerror or str(error)
+        raise UsageError(f"bind = {address.text}: {why}") from None
+    return listener
+
+
+def _bind_tcp(address: TCPAddress, beside: list[Address]) -> Listener:
+    found = socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    family, kind, protocol, _, name = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted sockets inherit it from the listener: tcp(7).
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if family == socket.AF_INET6 and _needs_v6_only(address, beside):
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(name)
+    except BaseException:
+        sock.close()
+        raise
+    return Listener(sock)
+
+
+def _needs_v6_only(address: TCPAddress, beside: list[Address]) -> bool:
+    """Whether an IPv4 address is asked for with the same port, which [::] would take too."""
+    return any(
+        isinstance(other, TCPAddress) and other.port == address.port and ":" not in other.host
+        for other in beside
+    )
+
+
+def _bind_unix(
+    address: UnixAddress, umask: int | None, owner: tuple[int | None, int | None]
+) -> Listener:
+    _remove_stale(address)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(umask) if umask is not None else None
+    try:
+        sock.bind(address.path)
+    except BaseException:
+        sock.close()
+        raise
+    finally:
+        if before is not None:
+            os.umask(before)
+    user, group = owner
+    if user is not None or group is not None:
+        os.chown(address.path, -1 if user is None else user, -1 if group is None else group)
+    return Listener(sock, address.path)
+
+
+def _remove_stale(address: UnixAddress) -> None:
+    """Remove the socket that a server which was killed has left behind.
+
+    Raises:
+        UsageError: the path is something else, or a server still listens there.
+    """
+    try:
+        mode = os.lstat(address.path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise UsageError(f"bind = {address.text}: exists and is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        outcome = probe.connect_ex(address.path)
+    if outcome == errno.ECONNREFUSED:
+        os.unlink(address.path)
+    else:
+        raise UsageError(f"bind = {address.text}: {os.strerror(errno.EADDRINUSE)}")
+
+
+def _adopt(address: InheritedAddress) -> Listener:
+    sock = socket.socket(fileno=address.fd)
+    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(
+        socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+    ):
+        sock.detach()
+        raise UsageError(f"bind = {address.text}: not a listening stream socket")
+    sock.set_inheritable(False)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Listener(sock)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

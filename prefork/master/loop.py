@@ -1,0 +1,186 @@
+"""The master: one wait, and what it does about each thing that ends it.
+
+A turn is: wait; handle what is ready (signals, reports of workers, connections); do what the
+fleet's plan says, if something has happened to it or its deadline has passed; send the loans of
+the turn. Nothing else in the master waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+from collections.abc import Callable
+from time import monotonic
+
+from prefork import log, process
+from prefork.errors import BootError, PreforkError
+from prefork.log import Logs
+from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
+from prefork.master.lending import Lending
+from prefork.master.listeners import Listener
+from prefork.master.poller import Poller
+from prefork.master.workers import Surroundings, Workers
+from prefork.settings import MOST_WORKERS, Settings, idle_timeout, worker_count
+from prefork.signals import COMMANDS, Command, SignalPipe
+from prefork.wire.board import Board
+from prefork.wire.messages import ReopenLogs
+
+# These are bound, opened or written once: a reload can't change them.
+_FIXED = ("bind", "backlog", "pidfile", "error_log", "access_log")
+
+_log = logging.getLogger("prefork.master")
+
+
+class Master:
+    """The parent of the workers.
+
+    Args:
+        settings: those of the first generation.
+        load: reads the settings anew, for a reload; raises UsageError.
+        listeners: bound and listening.
+        logs: where lines go.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[], Settings],
+        listeners: list[Listener],
+        logs: Logs,
+    ) -> None:
+        self._settings = {1: settings}  # by generation
+        self._load = load
+        self._logs = logs
+        self._poller = Poller()
+        self._fleet = Fleet(worker_count(settings, process.usable_cpus))
+        board = Board()
+        self._lending = Lending(self._poller, board, listeners, idle_timeout(settings))
+        infos = tuple(listener.info for listener in listeners)
+        self._workers = Workers(
+            self._fleet,
+            self._lending,
+            self._poller,
+            self._settings,
+            Surroundings(board, infos, logs, self._disown),
+        )
+        self._signals = SignalPipe({*COMMANDS, signal.SIGCHLD})
+        self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
+        self._reload_wanted = False
+        self._commands: dict[Command, Callable[[], None]] = {
+            Command.RELOAD: self._want_reload,
+            Command.STOP: lambda: self._stop(math.inf),
+            Command.QUICK_STOP: lambda: self._stop(QUICK_SECONDS),
+            Command.MORE: lambda: self._scale(self._fleet.size + 1),
+            Command.FEWER: lambda: self._scale(max(1, self._fleet.size - 1)),
+            Command.RETIRE_ALL: lambda: self._scale(0),
+            Command.REOPEN_LOGS: self._reopen_logs,
+        }
+
+    def run(self) -> int:
+        """Serve until told to stop.
+
+        Returns:
+            The exit status, 0.
+
+        Raises:
+            BootError: the first generation failed to boot.
+            Forked: in each new worker.
+        """
+        while self._fleet.goal is not Goal.STOP or self._workers:
+            self._turn()
+        self._lending.stop()
+        self._lending.end_waiting()
+        while self._lending.lingering:
+            self._turn()
+        if self._fleet.failure:
+            raise BootError(self._fleet.failure)
+        _log.info("stopped")
+        return 0
+
+    def _turn(self) -> None:
+        """One wait and what follows. An error of ours is logged: the master goes on."""
+        try:
+            self._wait_and_act()
+        except Exception:
+            _log.exception("error in the master; it goes on")
+
+    def _wait_and_act(self) -> None:
+        deadline = min(self._workers.deadline, self._lending.deadline())
+        self._poller.wait(deadline - monotonic())
+        now = monotonic()
+        self._lending.expire(now)
+        if self._workers.deadline <= now:
+            self._begin_reload(now)
+            self._workers.reconcile()
+        self._lending.send_loans()
+
+    def _receive_signals(self) -> None:
+        for number in self._signals.receive():
+            if number == signal.SIGCHLD:
+                self._workers.reap()
+            else:
+                _log.info("%s received", number.name)
+                self._commands[COMMANDS[number]]()
+        self._workers.deadline = 0.0
+
+    # Commands.
+
+    def _want_reload(self) -> None:
+        self._reload_wanted = True
+
+    def _begin_reload(self, now: float) -> None:
+        """Begin the reload that was asked for, unless one is under way: then it comes after."""
+        fleet = self._fleet
+        if not self._reload_wanted or fleet.rollout is not None or fleet.goal is not Goal.RUN:
+            return
+        self._reload_wanted = False
+        try:
+            settings = self._load()
+        except PreforkError as error:
+            _log.error("reload refused, nothing changes: %s", error)
+            return
+        current = self._settings[fleet.generation]
+        for name in _FIXED:
+            if getattr(settings, name) != getattr(current, name):
+                _log.warning("%s has changed: that takes effect at a restart", name)
+        fleet.reload(self._size_after_reload(current, settings), now)
+        self._settings[fleet.newest] = settings
+        self._lending.set_keepalive(idle_timeout(settings))
+        log.set_level(settings.log_level)
+        process.title(settings, "master")
+        _log.info("reload to generation %d begun", fleet.newest)
+
+    def _size_after_reload(self, current: Settings, settings: Settings) -> int:
+        """As many slots as before, with what was added by signals, unless the setting says
+        something new, or none are left."""
+        if settings.workers == current.workers and self._fleet.size:
+            return self._fleet.size
+        return worker_count(settings, process.usable_cpus)
+
+    def _scale(self, size: int) -> None:
+        self._fleet.scale(min(size, MOST_WORKERS))
+        _log.info("%d workers wanted", self._fleet.size)
+
+    def _stop(self, seconds: float) -> None:
+        self._lending.stop()
+        self._fleet.stop(monotonic(), seconds)
+
+    def _reopen_logs(self) -> None:
+        files = [self._logs.error.file]
+        if self._logs.access is not None:
+            files.append(self._logs.access)
+        for file in files:
+            try:
+                file.reopen()
+            except OSError as error:
+                _log.error("%s can't be opened again: %s", file, error.strerror)
+        _log.info("logs reopened")
+        self._workers.tell(ReopenLogs(), [file.fd for file in files])
+
+    def _disown(self) -> None:
+        """In a forked worker: close all that Python objects here would close later on, when
+        their numbers may mean something else."""
+        self._poller.close()
+        self._lending.disown()
+        self._workers.disown()

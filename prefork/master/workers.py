@@ -1,0 +1,288 @@
+"""The workers' processes: forked, listened to, told to drain, killed and reaped.
+
+The fleet says what is to be done; this does it, and tells the fleet and the lending what has come
+of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from prefork.log import Logs
+from prefork.master.fleet import (
+    IN_THE_RING,
+    Dump,
+    Fleet,
+    Kill,
+    Phase,
+    ReloadAborted,
+    ReloadDone,
+    Retire,
+    Spawn,
+    Started,
+    Step,
+    Worker,
+)
+from prefork.master.lending import Lending
+from prefork.master.link import Link, Place, fork
+from prefork.master.poller import READ, WRITE, Poller
+from prefork.settings import Settings
+from prefork.wire import messages
+from prefork.wire.assignment import ListenerInfo
+from prefork.wire.board import ROWS, Board
+from prefork.wire.channel import ChannelClosed
+from prefork.wire.identity import WorkerId
+
+# A worker that has closed its channel is about to exit; if it hasn't by then, it is killed.
+_EXIT_SECONDS = 1.0
+
+_log = logging.getLogger("prefork.master")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all workers share."""
+
+    board: Board
+    listeners: tuple[ListenerInfo, ...]
+    logs: Logs
+    # Closes, in a forked child, what only the master may have.
+    disown: Callable[[], None]
+
+
+class Workers:
+    """The links to all workers.
+
+    Args:
+        fleet: what is to be done.
+        lending: the connections that they borrow.
+        poller: the master's one wait.
+        settings: of each generation that may be spawned.
+        surroundings: what each worker is given.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        lending: Lending,
+        poller: Poller,
+        settings: dict[int, Settings],
+        surroundings: Surroundings,
+    ) -> None:
+        self._fleet = fleet
+        self._lending = lending
+        self._poller = poller
+        self._settings = settings
+        self._surroundings = surroundings
+        self._free_rows = list(reversed(range(ROWS)))
+        self._links: dict[int, Link] = {}  # by pid
+        self._steps: dict[type[Any], Callable[[Any], None]] = {
+            Spawn: self._spawn,
+            Retire: self._retire,
+            Dump: self._dump,
+            Kill: self._kill,
+            Started: self._started,
+            ReloadDone: self._reload_done,
+            ReloadAborted: self._reload_aborted,
+        }
+        self._reports: dict[type[Any], Callable[[Link, Any], None]] = {
+            messages.Ready: self._ready,
+            messages.Leaving: self._leaving,
+            messages.Closed: lambda link, report: lending.closed(link, report.loans),
+            messages.Returned: lambda link, report: lending.returned(link, report.loans),
+        }
+        # When `reconcile` is due; things that happen to the fleet bring it forward.
+        self.deadline = 0.0
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def reconcile(self) -> None:
+        """Do what the fleet's plan says, until it says nothing more."""
+        now = monotonic()
+        for link in self._links.values():
+            if link.exit_due <= now:
+                self._fleet.discard(link.worker, now)
+        while steps := self._fleet.plan(monotonic()):
+            for step in steps:
+                self._take(step)
+        now = monotonic()
+        exits = [link.exit_due for link in self._links.values() if link.exit_due > now]
+        self.deadline = min(self._fleet.deadline(now), *exits, math.inf)
+
+    def reap(self) -> None:
+        """Bury the children that have died: waitpid(2)."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            link = self._links.pop(pid, None)
+            if link is not None:
+                self._exited(link, status)
+
+    def tell(self, message: messages.Command, fds: list[int]) -> None:
+        """Send a message to every worker."""
+        for link in self._links.values():
+            self._send(link, message, fds)
+
+    def disown(self) -> None:
+        """In a forked worker: close the channels of the others."""
+        for link in self._links.values():
+            link.channel.close()
+
+    # The steps of the fleet's plan.
+
+    def _take(self, step: Step) -> None:
+        self._steps[type(step)](step)
+
+    def _spawn(self, step: Spawn) -> None:
+        settings = self._settings[step.generation]
+        shared = self._surroundings
+        place = Place(step.slot, step.generation, settings, shared.listeners, shared.logs)
+        row = shared.board.row(self._free_rows.pop())
+        try:
+            link = fork(place, shared.board, row, shared.disown, partial(self._welcome, settings))
+        except OSError as error:
+            self._free_rows.append(row.number)
+            self._fleet.not_spawned(step.slot, f"fork: {error.strerror}", monotonic())
+            _log.error("worker=%d can't be forked: %s", step.slot, error.strerror)
+            return
+        self._links[link.worker.id.pid] = link
+        self._lending.open(link, settings.worker_connections)
+        self._poller.watch(link.channel.fileno(), partial(self._on_channel, link))
+        _log.info("%s spawned", link.worker)
+
+    def _welcome(self, settings: Settings, id: WorkerId) -> Worker:
+        return self._fleet.spawned(
+            id, settings.listen_timeout, settings.kill_timeout, monotonic()
+        )
+
+    def _retire(self, step: Retire) -> None:
+        worker = step.worker
+        link = self._links[worker.id.pid]
+        _log.info("%s draining", worker)
+        self._lending.leave(link)
+        link.row.flags[0] = 1
+        self._send(link, messages.Drain(serve_waiting=self._lending.stopping))
+
+    def _dump(self, step: Dump) -> None:
+        _log.warning("%s is %s: it will be killed", step.worker, step.why)
+        self._links[step.worker.id.pid].dump_stacks()
+
+    def _kill(self, step: Kill) -> None:
+        link = self._links[step.worker.id.pid]
+        stacks = link.read_stacks()
+        if stacks:
+            _log.error("%s was killed here:\n%s", step.worker, stacks)
+        link.kill()
+
+    def _started(self, step: Started) -> None:
+        _log.info("started: %d serving", self._fleet.size)
+
+    def _reload_done(self, step: ReloadDone) -> None:
+        _log.info("reload to generation %d done in %.2f s", step.generation, step.seconds)
+
+    def _reload_aborted(self, step: ReloadAborted) -> None:
+        _log.error(
+            "reload to generation %d aborted: %s; what served before goes on serving",
+            step.generation,
+            step.why,
+        )
+
+    # What workers report.
+
+    def _on_channel(self, link: Link, events: int) -> None:
+        if events & WRITE:
+            self._flush(link)
+        self._receive(link)
+
+    def _receive(self, link: Link) -> None:
+        """Handle the worker's reports, and survive whatever it writes."""
+        worker = link.worker
+        try:
+            for report, _ in link.channel.receive():
+                self._reports[type(report)](link, report)
+        except ChannelClosed:
+            self._channel_closed(link)
+        except (msgspec.DecodeError, KeyError) as error:
+            _log.error("%s wrote nonsense on its channel (%r): it is killed", worker, error)
+            self._lending.leave(link)
+            self._fleet.discard(worker, monotonic())
+            self.deadline = 0.0
+
+    def _channel_closed(self, link: Link) -> None:
+        if link.closed:
+            return
+        link.exit_due = monotonic() + _EXIT_SECONDS
+        self.deadline = min(self.deadline, link.exit_due)
+        self._poller.forget(link.channel.fileno())
+        self._lending.leave(link)
+
+    def _ready(self, link: Link, report: messages.Ready) -> None:
+        worker = link.worker
+        seconds = monotonic() - worker.since
+        if self._fleet.ready(worker, monotonic()):
+            _log.info("%s ready after %.2f s", worker, seconds)
+            self._lending.join(link)
+            self.deadline = 0.0
+
+    def _leaving(self, link: Link, report: messages.Leaving) -> None:
+        if self._fleet.leave(link.worker, monotonic()):
+            _log.info("%s received SIGTERM: it is replaced first", link.worker)
+            self.deadline = 0.0
+
+    def _exited(self, link: Link, status: int) -> None:
+        worker = link.worker
+        self._receive(link)  # what it said before it died
+        if not link.closed:
+            self._poller.forget(link.channel.fileno())
+        why = describe_exit(status)
+        level = logging.ERROR if worker.phase in _ALIVE else logging.INFO
+        _log.log(level, "%s %s after %d requests", worker, why, link.row.counters[0])
+        self._lending.recall(link, was_killed=worker.phase is Phase.DYING)
+        self._fleet.exited(worker, why, monotonic())
+        self._free_rows.append(link.row.number)
+        link.close()
+        self.deadline = 0.0
+
+    # Sending.
+
+    def _send(self, link: Link, message: messages.Command, fds: list[int] | None = None) -> None:
+        try:
+            link.channel.send(message, fds or [])
+        except ChannelClosed:
+            return  # its exit will be noticed
+        if link.channel.backlogged:
+            self._poller.change(link.channel.fileno(), READ | WRITE)
+
+    def _flush(self, link: Link) -> None:
+        try:
+            link.channel.flush()
+        except ChannelClosed:
+            return
+        if not link.channel.backlogged:
+            self._poller.change(link.channel.fileno(), READ)
+
+
+# In these phases a worker has no reason to exit.
+_ALIVE = IN_THE_RING | {Phase.BOOTING}
+
+
+def describe_exit(status: int) -> str:
+    """The wait status of a child, in words."""
+    if os.WIFSIGNALED(status):
+        return f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exited with status {os.WEXITSTATUS(status)}"

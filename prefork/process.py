@@ -1,0 +1,98 @@
+"""What a process can ask of the kernel about itself: limits, CPUs, users, titles."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import resource
+
+from setproctitle import setproctitle
+
+from prefork.errors import UsageError
+from prefork.settings import Settings
+
+
+def raise_file_limit() -> int:
+    """Raise RLIMIT_NOFILE to its hard limit, and say what it is: a connection is an fd."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def usable_cpus() -> int:
+    """The CPUs that this process may use: by its affinity and its cgroup's quota, at least 1."""
+    cpus = len(os.sched_getaffinity(0))
+    quota = _cgroup_v2_quota() or _cgroup_v1_quota()
+    return max(1, min(cpus, int(quota))) if quota else cpus
+
+
+def title(settings: Settings, who: str) -> None:
+    """Name this process in ps(1), such as `prefork: worker 2 gen 3 [myapp:app]`."""
+    setproctitle(f"prefork: {who} [{settings.proc_name or settings.app}]")
+
+
+def user_and_group(settings: Settings) -> tuple[int | None, int | None]:
+    """The ids that the settings `user` and `group` name; None for what stays as it is.
+
+    Raises:
+        UsageError: there is no such user or group.
+    """
+    user = group = None
+    if settings.user:
+        name = settings.user
+        try:
+            entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+        except KeyError:
+            raise UsageError(f"user = {name}: no such user") from None
+        user, group = entry.pw_uid, entry.pw_gid
+    if settings.group:
+        name = settings.group
+        try:
+            group = (grp.getgrgid(int(name)) if name.isdigit() else grp.getgrnam(name)).gr_gid
+        except KeyError:
+            raise UsageError(f"group = {name}: no such group") from None
+    return user, group
+
+
+def become(user: int | None, group: int | None) -> None:
+    """Give up this process's user and group for others, for good.
+
+    Raises:
+        PermissionError: only root may.
+    """
+    if group is not None:
+        os.setgid(group)
+    if user is not None:
+        os.initgroups(pwd.getpwuid(user).pw_name, group if group is not None else os.getgid())
+        os.setuid(user)
+
+
+def close_all_fds_but(keep: set[int]) -> None:
+    """Close every fd above standard error but these."""
+    low = 3
+    for fd in sorted(keep):
+        if fd >= low:
+            os.closerange(low, fd)
+            low = fd + 1
+    os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _cgroup_v2_quota() -> float | None:
+    """`cpu.max` of cgroup v2: microseconds of CPU in a period, and the period, or "max"."""
+    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _cgroup_v1_quota() -> float | None:
+    quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+    period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,332 @@
+"""The settings table: the only place where a setting is declared.
+
+One field is one setting. Its name is the TOML key, its type and `Meta` say what is valid, its
+`Option` how it is spelled on the command line and what it does. The flags, the environment
+variables, `--help`, the man page and the sample configuration all come from here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Literal, Union, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta, field
+
+
+class Group(Enum):
+    """The headings under which settings are listed."""
+
+    APP = "Application"
+    LISTEN = "Listening"
+    WORKERS = "Workers"
+    RELOAD = "Reloading and stopping"
+    CLIENTS = "Clients"
+    LIMITS = "Limits on requests"
+    PROCESS = "Process"
+    LOG = "Logging"
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a setting is spelled and explained outside of TOML.
+
+    `flags` are the flags, by default `--name-of-it`; `alias` is another name for the key;
+    `parse` turns a string into the value where the type alone does not say how.
+    """
+
+    group: Group
+    help: str
+    flags: tuple[str, ...] = ()
+    metavar: str = ""
+    alias: str = ""
+    parse: Callable[[str], object] | None = None
+
+
+def _octal(text: str) -> int:
+    return int(text, 8)
+
+
+Seconds = Annotated[float, Meta(ge=0)]
+Timeout = Annotated[float, Meta(gt=0)]
+
+# The board has rows for twice as many, and more: each may have a replacement beside it.
+MOST_WORKERS = 400
+
+ACCESS_LOG_FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of one generation, valid and complete."""
+
+    app: Annotated[
+        str,
+        Option(
+            Group.APP,
+            "The WSGI app: module:attr (attr is 'application' or 'app' if left out), or "
+            "module:factory() to call a factory.",
+            metavar="APP",
+        ),
+    ] = ""
+    chdir: Annotated[
+        str,
+        Option(
+            Group.APP,
+            "Directory that each new worker changes to, and that comes first on its module "
+            "path. A symbolic link is followed anew by each worker, so a reload may move to "
+            "another release. Default: where prefork was started.",
+            metavar="DIR",
+        ),
+    ] = ""
+    pythonpath: Annotated[
+        list[str],
+        Option(Group.APP, "Directories to put on the module path.", metavar="DIR,..."),
+    ] = field(default_factory=list)
+    env: Annotated[
+        dict[str, str],
+        Option(
+            Group.APP,
+            "Environment variables for the app; repeatable on the command line, a table in TOML.",
+            ("-e", "--env"),
+            metavar="KEY=VALUE",
+        ),
+    ] = field(default_factory=dict)
+
+    bind: Annotated[
+        list[str],
+        Meta(min_length=1),
+        Option(
+            Group.LISTEN,
+            "Addresses to listen on: host:port, [ipv6]:port, unix:path, or fd://N for an "
+            "inherited socket. Repeatable. With $PORT set the default is 0.0.0.0:$PORT.",
+            ("-b", "--bind"),
+            metavar="ADDRESS",
+        ),
+    ] = field(default_factory=lambda: ["127.0.0.1:8000"])
+    backlog: Annotated[
+        int,
+        Meta(ge=1),
+        Option(Group.LISTEN, "Connections that the kernel may hold before they are accepted."),
+    ] = 2048
+    umask: Annotated[
+        Union[Annotated[int, Meta(ge=0, le=0o777)], None],
+        Option(
+            Group.LISTEN,
+            "File mode mask, in octal, for unix sockets and for what the workers create. "
+            "Default: that of the calling shell.",
+            ("-m", "--umask"),
+            metavar="OCTAL",
+            parse=_octal,
+        ),
+    ] = None
+
+    workers: Annotated[
+        Union[Annotated[int, Meta(ge=1, le=MOST_WORKERS)], Literal["auto"]],
+        Option(
+            Group.WORKERS,
+            "Worker processes: a number, or 'auto' for one per usable CPU. With "
+            "$WEB_CONCURRENCY set, that is the default.",
+            ("-w", "--workers"),
+            metavar="N|auto",
+        ),
+    ] = 1
+    worker_class: Annotated[
+        Literal["sync"],
+        Option(
+            Group.WORKERS,
+            "Kind of worker. sync: one request at a time, any number of connections.",
+            ("-k", "--worker-class"),
+        ),
+    ] = "sync"
+    worker_connections: Annotated[
+        int,
+        Meta(ge=1),
+        Option(Group.WORKERS, "Connections that one worker may hold at once."),
+    ] = 1000
+
+    wait_ready: Annotated[
+        bool,
+        Option(
+            Group.RELOAD,
+            "A new worker is ready when the app calls prefork.ready(), not when it is imported.",
+        ),
+    ] = False
+    listen_timeout: Annotated[
+        Timeout,
+        Option(Group.RELOAD, "Seconds that a new worker may take to become ready."),
+    ] = 30
+    kill_timeout: Annotated[
+        Seconds,
+        Option(
+            Group.RELOAD,
+            "Seconds that a retiring worker may take to finish its requests, before its stack "
+            "is logged and it is killed.",
+            ("--kill-timeout", "--graceful-timeout"),
+            alias="graceful_timeout",
+        ),
+    ] = 30
+
+    keepalive: Annotated[
+        Seconds,
+        Option(
+            Group.CLIENTS,
+            "Seconds that an idle connection is kept; 0 turns keep-alive off. Longer than "
+            "proxies keep theirs, so that it is they who close.",
+            ("--keep-alive",),
+        ),
+    ] = 75
+    header_timeout: Annotated[
+        Timeout,
+        Option(Group.CLIENTS, "Seconds that the head of a request may take to arrive."),
+    ] = 10
+    body_timeout: Annotated[
+        Timeout,
+        Option(Group.CLIENTS, "Seconds between two parts of the body of a request."),
+    ] = 30
+    send_timeout: Annotated[
+        Timeout,
+        Option(Group.CLIENTS, "Seconds that a client may take nothing of its response."),
+    ] = 30
+
+    limit_request_line: Annotated[
+        int,
+        Meta(ge=64, le=1 << 20),
+        Option(Group.LIMITS, "Bytes of a request's target; past it the answer is 414."),
+    ] = 8190
+    limit_request_fields: Annotated[
+        int,
+        Meta(ge=1, le=32768),
+        Option(Group.LIMITS, "Header fields of a request; past it the answer is 431."),
+    ] = 100
+    limit_request_field_size: Annotated[
+        int,
+        Meta(ge=64, le=1 << 20),
+        Option(
+            Group.LIMITS,
+            "Bytes of one header field; past it the answer is 431.",
+            ("--limit-request-field-size", "--limit-request-field_size"),
+        ),
+    ] = 8190
+    limit_request_body: Annotated[
+        int,
+        Meta(ge=0),
+        Option(
+            Group.LIMITS, "Bytes of a request's body, 0 for any; past it the answer is 413."
+        ),
+    ] = 0
+
+    user: Annotated[
+        str, Option(Group.PROCESS, "User, by name or id, that the workers run as.", ("-u", "--user"))
+    ] = ""
+    group: Annotated[
+        str,
+        Option(Group.PROCESS, "Group, by name or id, that the workers run as.", ("-g", "--group")),
+    ] = ""
+    pidfile: Annotated[
+        str,
+        Option(Group.PROCESS, "File to write the master's pid to.", ("-p", "--pid"), "FILE"),
+    ] = ""
+    proc_name: Annotated[
+        str,
+        Option(
+            Group.PROCESS,
+            "Name to show in process titles instead of the app's.",
+            ("-n", "--name"),
+            metavar="NAME",
+        ),
+    ] = ""
+
+    access_log: Annotated[
+        str,
+        Option(
+            Group.LOG,
+            "File for the access log, '-' for standard output. Default: none.",
+            ("--access-logfile",),
+            metavar="FILE",
+        ),
+    ] = ""
+    access_log_format: Annotated[
+        str,
+        Option(
+            Group.LOG,
+            "Format of the access log, in gunicorn's atoms.",
+            ("--access-logformat",),
+            metavar="FORMAT",
+        ),
+    ] = ACCESS_LOG_FORMAT
+    error_log: Annotated[
+        str,
+        Option(
+            Group.LOG,
+            "File for everything else, '-' for standard error.",
+            ("--error-logfile", "--log-file"),
+            metavar="FILE",
+        ),
+    ] = "-"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"],
+        Option(Group.LOG, "Least severity that is logged."),
+    ] = "info"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A row of the table, as the code that reads the table sees it."""
+
+    name: str
+    type: Any
+    default: Any
+    option: Option
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags of the command line; the last one is shown in messages."""
+        return self.option.flags or ("--" + self.name.replace("_", "-"),)
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return "PREFORK_" + self.name.upper()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words that it may be, or nothing where it is no such setting."""
+        bare = get_args(self.type)[0]
+        return get_args(bare) if getattr(bare, "__origin__", None) is Literal else ()
+
+
+def _table() -> dict[str, Setting]:
+    hints = get_type_hints(Settings, include_extras=True)
+    defaults = Settings()
+    rows = {}
+    for name, hint in hints.items():
+        (option,) = (note for note in hint.__metadata__ if isinstance(note, Option))
+        rows[name] = Setting(name, hint, getattr(defaults, name), option)
+    return rows
+
+
+TABLE = _table()
+
+
+def worker_count(settings: Settings, usable_cpus: Callable[[], int]) -> int:
+    """The number of slots that `workers` asks for."""
+    return usable_cpus() if settings.workers == "auto" else settings.workers
+
+
+def idle_timeout(settings: Settings) -> float:
+    """Seconds that a connection may be idle; without keep-alive, before its only request."""
+    return settings.keepalive or settings.header_timeout
+
+
+def home(settings: Settings) -> str:
+    """The directory that workers start in, by the path the operator knows it by.
+
+    The shell's `$PWD` keeps the symbolic links that `getcwd()` has resolved.
+    """
+    start = os.environ.get("PWD", "")
+    if not (os.path.isabs(start) and os.path.isdir(start) and os.path.samefile(start, ".")):
+        start = os.getcwd()
+    return os.path.join(start, settings.chdir)

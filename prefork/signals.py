@@ -1,0 +1,92 @@
+"""Signals as data: what a signal to the master commands, and how it reaches the one wait."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from types import FrameType
+
+# Asks a worker to dump the stacks of its threads (faulthandler): a real-time signal, as apps
+# and libraries have uses of their own for the named ones.
+DUMP_STACKS = signal.SIGRTMIN
+
+
+class Command(Enum):
+    """What the master can be told to do."""
+
+    RELOAD = "replace every worker, one at a time, by one with the code and settings of now"
+    STOP = "stop; requests that are being executed may take kill_timeout to end"
+    QUICK_STOP = "stop; requests that are being executed get one second"
+    MORE = "one worker more"
+    FEWER = "one worker less"
+    REOPEN_LOGS = "open the log files again"
+    RETIRE_ALL = "retire all workers, keep listening; a reload brings them back"
+
+
+COMMANDS = {
+    signal.SIGHUP: Command.RELOAD,
+    signal.SIGTERM: Command.STOP,
+    signal.SIGINT: Command.QUICK_STOP,
+    signal.SIGQUIT: Command.QUICK_STOP,
+    signal.SIGTTIN: Command.MORE,
+    signal.SIGTTOU: Command.FEWER,
+    signal.SIGUSR1: Command.REOPEN_LOGS,
+    signal.SIGWINCH: Command.RETIRE_ALL,
+}
+
+
+class SignalPipe:
+    """Signals turned into bytes on a pipe, by `signal.set_wakeup_fd`.
+
+    Args:
+        signals: the ones to receive; their own handlers do nothing from then on.
+    """
+
+    def __init__(self, signals: set[signal.Signals]) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        for number in signals:
+            signal.signal(number, _do_nothing)
+            # A system call in progress goes on: the byte in the pipe says it all.
+            signal.siginterrupt(number, False)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+
+    def fileno(self) -> int:
+        """The fd to wait on."""
+        return self._read
+
+    def receive(self) -> list[signal.Signals]:
+        """The signals that have arrived, in order."""
+        try:
+            return [signal.Signals(byte) for byte in os.read(self._read, 4096)]
+        except BlockingIOError:
+            return []
+
+
+def quiet_in_child(signals: set[signal.Signals]) -> None:
+    """Detach a forked worker from the `SignalPipe` that it has inherited.
+
+    The handlers that do nothing stay, as platforms and terminals send their signals to every
+    process of a group: what they mean to a worker, its master will tell it.
+    """
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in signals & {signal.SIGTTIN, signal.SIGTTOU}:
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Hold all signals back: between fork and `quiet_in_child` the child's would look like
+    the parent's, as they share the pipe."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """A handler, unlike SIG_IGN, is not inherited by the programs that a process executes."""

@@ -1,0 +1,66 @@
+"""The board: shared memory in which workers write what the master must be able to read of them
+while they are stuck, or after they have died.
+
+    +-------------------------------+------------------------------------------+
+    | ROWS rows of ROW_SIZE bytes   | LOANS bytes                              |
+    | one per living worker: facts  | the state of each loan, by the loan's id |
+    +-------------------------------+------------------------------------------+
+
+Each field has one writer at a time, so nothing here needs a lock: a loan's byte belongs to the
+worker that holds the loan, a row's request counter to its worker, its drain flag to the master.
+Of the memory only the pages that were touched exist.
+"""
+
+from __future__ import annotations
+
+import mmap
+from enum import IntEnum
+
+ROWS = 1024
+ROW_SIZE = 64
+LOANS = 1 << 20
+
+_COUNTERS = slice(0, 8)
+_FLAGS = slice(8, 9)
+
+
+class LoanState(IntEnum):
+    """How far a worker has come with a loan; what the master does with it if the worker dies."""
+
+    UNREAD = 0  # lent, nothing read yet
+    IDLE = 1  # between two requests, not a byte of a next one held
+    BUSY = 2  # a request is being read or executed, no byte of a response is out
+    RESPONDING = 3  # a part of a response may be out
+    CLOSED = 4  # the last response is out and the connection is shut down
+
+
+class Row:
+    """A worker's row.
+
+    `counters` has the number of requests that the worker has begun as its only element, `flags`
+    is 1 when the worker is to turn keep-alive off: it is seen even from within a request.
+    """
+
+    def __init__(self, memory: memoryview, number: int) -> None:
+        self._bytes = memory[number * ROW_SIZE : (number + 1) * ROW_SIZE]
+        self.number = number
+        self.counters = self._bytes[_COUNTERS].cast("Q")
+        self.flags = self._bytes[_FLAGS]
+
+    def clear(self) -> None:
+        """Make it as new, for a worker that is about to be forked."""
+        self._bytes[:] = bytes(ROW_SIZE)
+
+
+class Board:
+    """The shared page: rows of workers and states of loans."""
+
+    def __init__(self) -> None:
+        self._memory = memoryview(mmap.mmap(-1, ROWS * ROW_SIZE + LOANS))
+        # Indexed by loan id; holds `LoanState` values.
+        self.loans = self._memory[ROWS * ROW_SIZE :]
+
+    def row(self, number: int) -> Row:
+        """The row with this number, below `ROWS`."""
+        assert 0 <= number < ROWS
+        return Row(self._memory, number)

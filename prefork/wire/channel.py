@@ -1,0 +1,121 @@
+"""Messages and file descriptors over a SOCK_SEQPACKET socketpair: unix(7), SCM_RIGHTS.
+
+A packet is a whole message, or nothing: there is no framing to get wrong. Sends never block;
+what the peer has no room for is kept in order and sent when the channel is writable again.
+"""
+
+from __future__ import annotations
+
+import array
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from prefork.wire import messages
+
+# The kernel takes at most 253 descriptors in one packet (SCM_MAX_FD).
+MAX_FDS = 253
+_MAX_PACKET = 65536
+_FD_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+
+# Sent and received message types: (Command, Report) in the master, the reverse in a worker.
+S = TypeVar("S", bound=msgspec.Struct)
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class ChannelClosed(Exception):
+    """The peer is gone: there is nothing more to receive, or nobody to send to."""
+
+
+class Channel(Generic[S, R]):
+    """One end of the channel between the master and a worker."""
+
+    def __init__(self, sock: socket.socket, decode: Callable[[bytes], R]) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._decode = decode
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+
+    def fileno(self) -> int:
+        """The fd to wait on."""
+        return self._sock.fileno()
+
+    @property
+    def backlogged(self) -> bool:
+        """Whether `flush` is to be called when the channel becomes writable."""
+        return bool(self._unsent)
+
+    def send(self, message: S, fds: Sequence[int] = ()) -> None:
+        """Send a message with up to `MAX_FDS` fds, or keep it until the peer has room.
+
+        The fds must stay open until the message is out (see `backlogged`).
+
+        Raises:
+            ChannelClosed: the peer has closed its end.
+        """
+        self._unsent.append((messages.encode(message), list(fds)))
+        if len(self._unsent) == 1:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send as much of what is kept as the peer has room for.
+
+        Raises:
+            ChannelClosed: the peer has closed its end.
+        """
+        while self._unsent:
+            packet, fds = self._unsent[0]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+            try:
+                self._sock.sendmsg([packet], rights)
+            except BlockingIOError:
+                return
+            except (BrokenPipeError, ConnectionResetError) as gone:
+                self._unsent.clear()
+                raise ChannelClosed from gone
+            self._unsent.popleft()
+
+    def receive(self) -> Iterator[tuple[R, list[int]]]:
+        """Yield each message that has arrived, with the fds that came with it.
+
+        Raises:
+            ChannelClosed: after the last message of a peer that has closed its end.
+            msgspec.DecodeError: the peer wrote something that is no message.
+        """
+        while True:
+            try:
+                packet, ancillary, flags, _ = self._sock.recvmsg(
+                    _MAX_PACKET, _FD_SPACE, socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return
+            except ConnectionResetError as gone:
+                raise ChannelClosed from gone
+            if not packet:
+                raise ChannelClosed
+            assert not flags & socket.MSG_CTRUNC, "the fd limit was reached while receiving"
+            yield self._decode(packet), _descriptors(ancillary)
+
+    def close(self) -> None:
+        """Close this end."""
+        self._sock.close()
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return fds.tolist()
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """The two ends of a new channel: the master's and the worker's."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+MasterChannel = Channel[messages.Command, messages.Report]
+WorkerChannel = Channel[messages.Report, messages.Command]

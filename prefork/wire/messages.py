@@ -1,0 +1,78 @@
+"""What the master and a worker can say to each other.
+
+The master gives commands, a worker reports facts. One packet holds one message, encoded as a
+MessagePack array that begins with the message's tag, so no message encodes to nothing (an empty
+packet is the end of the channel). Decoding validates: whatever is not one of these raises
+`msgspec.DecodeError` (of which `ValidationError` is a subclass).
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+
+class Loan(msgspec.Struct, frozen=True, array_like=True):
+    """One connection of a `Lend`: its id, the listener it came in by, and the client's address.
+
+    `listener` is an index into `Assignment.listeners`; `host` is empty for a unix socket.
+    """
+
+    id: int
+    listener: int
+    host: str
+    port: int
+
+
+class Lend(msgspec.Struct, frozen=True, array_like=True, tag="lend"):
+    """Borrow these connections; their fds travel beside the message, in the same order."""
+
+    loans: list[Loan]
+
+
+class Drain(msgspec.Struct, frozen=True, array_like=True, tag="drain"):
+    """Retire: keep-alive off, idle loans back, finish what runs, exit.
+
+    With `serve_waiting` a request that has already arrived on an idle loan is served first,
+    because the service stops and there is no other worker to serve it.
+    """
+
+    serve_waiting: bool = False
+
+
+class ReopenLogs(msgspec.Struct, frozen=True, array_like=True, tag="reopen-logs"):
+    """The log files were rotated: beside this come the new fds, of the error log and, where there
+    is one, of the access log. The master opens them, as workers may have lost the right to.
+    """
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
+    """The app is imported and can serve."""
+
+
+class Leaving(msgspec.Struct, frozen=True, array_like=True, tag="leaving"):
+    """Somebody sent this worker SIGTERM: it serves on until the master drains it."""
+
+
+class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed"):
+    """These loans have ended: the connections are to be closed.
+
+    The board says how: a loan left `RESPONDING` was cut in the middle of a response.
+    """
+
+    loans: list[int]
+
+
+class Returned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
+    """These loans were idle and are given back: the connections live on."""
+
+    loans: list[int]
+
+
+Command = Union[Lend, Drain, ReopenLogs]
+Report = Union[Ready, Leaving, Closed, Returned]
+
+encode = msgspec.msgpack.Encoder().encode
+decode_command = msgspec.msgpack.Decoder(Command).decode
+decode_report = msgspec.msgpack.Decoder(Report).decode

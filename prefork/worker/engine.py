@@ -1,0 +1,191 @@
+"""The engine of a worker: its loop, its loans, and its patience with clients.
+
+All kinds of worker have this engine; they differ in how the app is called.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from types import ModuleType
+from typing import Any
+
+from gevent.libev.corecext import loop as Loop  # noqa: N812
+
+from prefork.accesslog import AccessLogger
+from prefork.http.request import Limits, RequestParser
+from prefork.wire.board import Board, Row
+from prefork.wire.messages import Closed, Loan, Report, Returned
+from prefork.worker.connection import Connection, Waiting
+from prefork.wsgi import App, Exchange
+
+# Clients' patience is checked at least this often, in seconds.
+_CHECK_SECONDS = 1.0
+# So many ids at most are reported in one packet.
+_REPORT_SIZE = 2000
+
+_log = logging.getLogger("prefork.worker")
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is served, and how: `templates` are the environs to begin with, by listener, and
+    `patience` the seconds that each wait for a client may take."""
+
+    app: App
+    kind: ModuleType
+    templates: tuple[dict[str, Any], ...]
+    limits: Limits
+    patience: dict[Waiting, float]
+    keeps_alive: bool
+    access: AccessLogger | None
+
+
+class Engine:
+    """The connections that are lent to this worker.
+
+    Args:
+        loop: where everything here happens.
+        service: what is served.
+        board, row: where the worker's facts are written.
+        report: sends a message to the master.
+        on_empty: called when the worker drains and its last connection has gone.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        service: Service,
+        board: Board,
+        row: Row,
+        report: Callable[[Report], None],
+        on_empty: Callable[[], None],
+    ) -> None:
+        self.loop = loop
+        loop.error_handler = self
+        self.board = board
+        self.counters = row.counters
+        self.flags = row.flags
+        self.keeps_alive = service.keeps_alive
+        # Monotonic seconds, as of the last check: good enough for patience, and costs nothing.
+        self.clock = monotonic()
+        self._service = service
+        self._report = report
+        self._on_empty = on_empty
+        self._connections: dict[int, Connection] = {}  # by loan
+        self._closed: list[int] = []
+        self._returned: list[int] = []
+        interval = min(_CHECK_SECONDS, *(seconds / 4 for seconds in service.patience.values()))
+        self._checks = self.loop.timer(interval, interval)
+        self._checks.start(self._check_patience)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no connection is left."""
+        return not self._connections
+
+    def borrow(self, loan: Loan, fd: int) -> None:
+        """Serve a connection that was lent."""
+        service = self._service
+        # Only shutdown() and the like are called on it, so the family need not be looked up.
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
+        template = service.templates[loan.listener].copy()
+        template["REMOTE_ADDR"] = loan.host
+        template["REMOTE_PORT"] = str(loan.port)
+        parser = RequestParser(template, service.limits)
+        self._connections[loan.id] = Connection(self, loan.id, sock, parser)
+
+    def return_idle(self, serve_waiting: bool) -> None:
+        """Give the idle loans back, but serve what has arrived on them first if asked to."""
+        waiting = self._with_data() if serve_waiting else set()
+        for connection in self._idle():
+            if connection.sock.fileno() in waiting:
+                connection.readable()
+            else:
+                self._give_back(connection)
+
+    def close_idle(self) -> None:
+        """Close the idle connections."""
+        for connection in self._idle():
+            connection.close()
+
+    def flush(self) -> None:
+        """Report what has ended since the last time."""
+        closed, self._closed = self._closed, []
+        returned, self._returned = self._returned, []
+        for start in range(0, len(closed), _REPORT_SIZE):
+            self._report(Closed(closed[start : start + _REPORT_SIZE]))
+        for start in range(0, len(returned), _REPORT_SIZE):
+            self._report(Returned(returned[start : start + _REPORT_SIZE]))
+        if self.empty and self.flags[0]:
+            self._on_empty()
+
+    # What connections ask for.
+
+    def execute(self, exchange: Exchange) -> None:
+        """Have the app serve an exchange."""
+        service = self._service
+        if service.access is None:
+            service.kind.execute(exchange, service.app)
+            return
+        began = monotonic()
+        service.kind.execute(exchange, service.app)
+        service.access.log(exchange, monotonic() - began)
+
+    def wait_writable(self, sock: socket.socket) -> None:
+        """Hold the app up until its client takes more of the response.
+
+        Raises:
+            TimeoutError: it took nothing for too long.
+        """
+        self._service.kind.wait_writable(sock, self._service.patience[Waiting.CLIENT])
+
+    def closed(self, connection: Connection) -> None:
+        """The connection is at its end."""
+        del self._connections[connection.loan]
+        self._flush_later()
+        self._closed.append(connection.loan)
+
+    def idle_while_draining(self, connection: Connection) -> None:
+        """The connection has become idle, but there will be no next request here."""
+        self._give_back(connection)
+
+    # The parts.
+
+    def _give_back(self, connection: Connection) -> None:
+        connection.give_back()
+        del self._connections[connection.loan]
+        self._flush_later()
+        self._returned.append(connection.loan)
+
+    def _flush_later(self) -> None:
+        """At the end of this turn of the loop, once."""
+        if not self._closed and not self._returned:
+            self.loop.run_callback(self.flush)
+
+    def _idle(self) -> list[Connection]:
+        return [connection for connection in self._connections.values() if connection.idle]
+
+    def _with_data(self) -> set[int]:
+        poll = select.poll()
+        for connection in self._idle():
+            poll.register(connection.sock, select.POLLIN)
+        return {fd for fd, _ in poll.poll(0)}
+
+    def _check_patience(self) -> None:
+        self.clock = now = monotonic()
+        patience = self._service.patience
+        for connection in list(self._connections.values()):
+            if now - connection.since > patience[connection.waiting]:
+                connection.expire()
+
+    def handle_error(self, context: object, kind: type, error: BaseException, trace: Any) -> None:
+        """An error of ours in a callback of the loop: it costs one connection."""
+        _log.error("error in the worker", exc_info=(kind, error, trace))
+        owner = getattr(getattr(context, "callback", None), "__self__", None)
+        if isinstance(owner, Connection):
+            owner.close()

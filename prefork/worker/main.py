@@ -1,0 +1,234 @@
+"""A worker from its birth to its exit: who it is, the app, the engine, the master's word."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from types import ModuleType
+
+import gevent
+
+from prefork import process, readiness, signals
+from prefork.accesslog import AccessLogger
+from prefork.errors import BootError, PreforkError
+from prefork.http.request import Limits
+from prefork.settings import Settings, home, idle_timeout
+from prefork.wire import messages
+from prefork.wire.assignment import Assignment
+from prefork.wire.channel import ChannelClosed
+from prefork.worker import sync
+from prefork.worker.app import load_app
+from prefork.worker.connection import READ, WRITE, Waiting
+from prefork.worker.engine import Engine, Service
+from prefork.worker.lifecycle import Action, Event, Lifecycle
+from prefork.wsgi import App, environ_template
+
+KINDS: dict[str, ModuleType] = {"sync": sync}
+
+_log = logging.getLogger("prefork.worker")
+
+
+def main(assignment: Assignment) -> int:
+    """Be a worker.
+
+    Returns:
+        The exit status.
+    """
+    settings = assignment.settings
+    assignment.logs.introduce(str(assignment.id))
+    assignment.logs.be_patient()
+    _close_what_is_not_ours(assignment)
+    faulthandler.register(signals.DUMP_STACKS, file=assignment.stacks, all_threads=True)
+    process.title(settings, f"worker {assignment.id.slot} gen {assignment.id.generation}")
+    try:
+        enter(settings)
+        Worker(assignment).serve()
+    except PreforkError as error:
+        _log.error("%s", error)
+        return error.exit_code
+    except Exception:
+        _log.exception("error in the worker")
+        return PreforkError.exit_code
+    return 0
+
+
+def enter(settings: Settings) -> None:
+    """Make the process what the settings want the app to find: directory, module path,
+    environment, user.
+
+    Raises:
+        PreforkError: it can't be done.
+    """
+    if settings.umask is not None:
+        os.umask(settings.umask)
+    directory = home(settings)
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise BootError(f"chdir = {directory}: {error.strerror}") from None
+    paths = [os.path.join(directory, path) for path in settings.pythonpath]
+    sys.path[:0] = [directory, *paths]
+    os.environ.update(settings.env)
+    try:
+        process.become(*process.user_and_group(settings))
+    except PermissionError:
+        raise BootError(f"user = {settings.user}, group = {settings.group}: not permitted") from None
+
+
+class Worker:
+    """The worker's side of the channel, and the lifecycle that is driven by what comes over it.
+
+    It listens from before the app is imported: what comes meanwhile is handled after.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._channel = assignment.channel
+        self._lifecycle = Lifecycle(assignment.settings.wait_ready)
+        self._serve_waiting = False
+        # A loop of our own: an app that uses gevent by itself finds the default one unused.
+        self._loop = loop = gevent.config.loop(default=False)
+        self._inbox = loop.io(self._channel.fileno(), READ)
+        self._outbox = loop.io(self._channel.fileno(), WRITE)
+        # The app may call ready() from any thread: only an async watcher can be woken from one.
+        self._announcement = loop.async_()
+        self._signals = signals.SignalPipe({signal.SIGTERM})
+        self._terminations = loop.io(self._signals.fileno(), READ)
+        self._inbox.start(self._receive)
+        self._announcement.start(self._apply, Event.APP_READY)
+        self._terminations.start(self._terminated)
+        readiness.on_ready(self._announcement.send)
+
+    def serve(self) -> None:
+        """Import the app and serve until the master drains this worker, or is gone.
+
+        Raises:
+            BootError: the app can't be had.
+        """
+        service = _service(self._assignment, load_app(self._assignment.settings.app))
+        self._engine = Engine(
+            self._loop,
+            service,
+            self._assignment.board,
+            self._assignment.row,
+            report=self._report,
+            on_empty=lambda: self._apply(Event.EMPTY),
+        )
+        self._apply(Event.IMPORTED)
+        self._loop.run()
+        self._engine.flush()
+
+    def _apply(self, event: Event) -> None:
+        action = self._lifecycle.apply(event)
+        if action is Action.REPORT_READY:
+            self._report(messages.Ready())
+        elif action is Action.REPORT_LEAVING:
+            self._report(messages.Leaving())
+        elif action is Action.RETURN_IDLE:
+            self._engine.return_idle(self._serve_waiting)
+            self._exit_if_empty()
+        elif action is Action.CLOSE_IDLE:
+            _log.warning("the master is gone: finishing what runs")
+            self._assignment.row.flags[0] = 1
+            self._engine.close_idle()
+            self._exit_if_empty()
+        elif action is Action.EXIT:
+            self._loop.break_()
+
+    def _exit_if_empty(self) -> None:
+        if self._engine.empty:
+            self._apply(Event.EMPTY)
+
+    def _terminated(self) -> None:
+        self._signals.receive()
+        self._apply(Event.TERMINATED)
+
+    # The channel.
+
+    def _receive(self) -> None:
+        try:
+            for command, fds in self._channel.receive():
+                self._obey(command, fds)
+        except ChannelClosed:
+            self._inbox.stop()
+            self._apply(Event.ORPHANED)
+
+    def _obey(self, command: messages.Command, fds: list[int]) -> None:
+        if isinstance(command, messages.Lend):
+            for loan, fd in zip(command.loans, fds, strict=True):
+                self._engine.borrow(loan, fd)
+        elif isinstance(command, messages.Drain):
+            self._serve_waiting = command.serve_waiting
+            self._apply(Event.DRAIN)
+        else:
+            logs = self._assignment.logs
+            files = [logs.error.file, logs.access]
+            for file, fd in zip(files, fds, strict=False):
+                assert file is not None
+                file.adopt(fd)
+
+    def _report(self, report: messages.Report) -> None:
+        try:
+            self._channel.send(report)
+        except ChannelClosed:
+            return  # nobody wants to know any more
+        if self._channel.backlogged:
+            self._outbox.start(self._flush)
+
+    def _flush(self) -> None:
+        try:
+            self._channel.flush()
+        except ChannelClosed:
+            pass
+        if not self._channel.backlogged:
+            self._outbox.stop()
+
+
+def _service(assignment: Assignment, app: App) -> Service:
+    """What the settings say of how the app is to be served."""
+    settings = assignment.settings
+    kind = KINDS[settings.worker_class]
+    errors = assignment.logs.stream()
+    access = None
+    if assignment.logs.access is not None:
+        access = AccessLogger(settings.access_log_format, assignment.logs.access)
+    return Service(
+        app=app,
+        kind=kind,
+        templates=tuple(
+            environ_template(
+                scheme="http",
+                errors=errors,
+                multithread=kind.MULTITHREAD,
+                server=(listener.name, listener.port),
+                worker=assignment.id,
+            )
+            for listener in assignment.listeners
+        ),
+        limits=Limits(
+            line=settings.limit_request_line,
+            fields=settings.limit_request_fields,
+            field_size=settings.limit_request_field_size,
+            body=settings.limit_request_body,
+        ),
+        patience={
+            Waiting.NEXT_REQUEST: idle_timeout(settings),
+            Waiting.HEAD: settings.header_timeout,
+            Waiting.BODY: settings.body_timeout,
+            Waiting.CLIENT: settings.send_timeout,
+        },
+        keeps_alive=settings.keepalive > 0,
+        access=access,
+    )
+
+
+def _close_what_is_not_ours(assignment: Assignment) -> None:
+    """Every other fd is a client's connection that the master has lent to somebody."""
+    logs = assignment.logs
+    keep = {assignment.channel.fileno(), assignment.stacks, logs.error.file.fd}
+    if logs.access is not None:
+        keep.add(logs.access.fd)
+    process.close_all_fds_but(keep)

@@ -1,0 +1,32 @@
+"""The kind `sync`: the app is called in the loop, one request at a time.
+
+While it runs, the loop stands still: what other clients send waits in the kernel. Requests are
+received whole before, and the end of a response is sent by the loop after, so a slow client costs
+a buffer, not the worker; only a response larger than that buffer makes the app wait for it.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+
+from prefork.wsgi import App, Exchange
+
+MULTITHREAD = False
+
+
+def execute(exchange: Exchange, app: App) -> None:
+    """Call the app for this exchange, and return when it has given its whole response."""
+    exchange.run(app)
+
+
+def wait_writable(sock: socket.socket, seconds: float) -> None:
+    """Wait until the client takes something.
+
+    Raises:
+        TimeoutError: it did not within this time.
+    """
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    if not poll.poll(seconds * 1000):
+        raise TimeoutError

@@ -1,0 +1,264 @@
+"""WSGI (PEP 3333): a request becomes a call of the app, what it gives becomes a response.
+
+No socket is known here. The bytes of a response go to a `Transport`; who that is, and in which
+process, thread or greenlet the app runs, is the worker's affair.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from types import TracebackType
+from typing import IO, Any, Protocol
+from wsgiref.util import FileWrapper
+
+from prefork.http.request import Request
+from prefork.http.response import (
+    LAST_CHUNK,
+    SERVER,
+    Framing,
+    build_head,
+    chunk,
+    error_response,
+    status_line,
+)
+from prefork.wire.identity import WorkerId
+
+Headers = list[tuple[str, str]]
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
+App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+_log = logging.getLogger("prefork.app")
+
+
+class Disconnected(Exception):
+    """The client is gone, or takes nothing any more: the response can't be sent."""
+
+
+class Transport(Protocol):
+    """Where a response goes."""
+
+    @property
+    def retiring(self) -> bool:
+        """Whether keep-alive is off, because the worker retires."""
+
+    def send(self, data: bytes) -> None:
+        """Send these bytes after the ones before.
+
+        Raises:
+            Disconnected: it can't be done.
+        """
+
+
+def environ_template(
+    *, scheme: str, errors: IO[str], multithread: bool, server: tuple[str, str], worker: WorkerId
+) -> dict[str, Any]:
+    """What the environ of each request begins with: PEP 3333, "environ Variables".
+
+    Args:
+        scheme: "http" or "https".
+        errors: `wsgi.errors`.
+        multithread: whether another thread of the process may call the app meanwhile.
+        server: SERVER_NAME and SERVER_PORT.
+        worker: who serves, which the app finds as `prefork.slot` and `prefork.generation`.
+    """
+    name, port = server
+    return {
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.errors": errors,
+        "wsgi.multithread": multithread,
+        # Even a single worker runs beside its replacement for a while.
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        "wsgi.input_terminated": True,
+        "SERVER_SOFTWARE": SERVER,
+        "SERVER_NAME": name,
+        "SERVER_PORT": port,
+        "SCRIPT_NAME": "",
+        "prefork.slot": worker.slot,
+        "prefork.generation": worker.generation,
+    }
+
+
+class Exchange:
+    """One request and its response.
+
+    After `run`, `complete` says whether the client has got a whole response, `persistent`
+    whether the connection may carry another one; `status`, `headers` and `sent` (bytes of body)
+    are what the access log tells.
+    """
+
+    __slots__ = (
+        "_framing",
+        "_left",
+        "_transport",
+        "complete",
+        "head_sent",
+        "headers",
+        "persistent",
+        "request",
+        "sent",
+        "status",
+    )
+
+    def __init__(self, request: Request, transport: Transport) -> None:
+        self.request = request
+        self._transport = transport
+        self.status = ""
+        self.headers: Headers = []
+        self.head_sent = False
+        self.complete = False
+        self.persistent = False
+        self.sent = 0
+
+    def run(self, app: App) -> None:
+        """Call the app and send what it gives. Whatever the app raises ends here.
+
+        Raises:
+            HTTPError: 503 when the body of the request can't be read back; nothing is sent yet.
+        """
+        request = self.request
+        environ = request.environ
+        body = request.body
+        environ["wsgi.input"] = io.BytesIO() if body is None else body.finish()
+        try:
+            result = app(environ, self.start_response)
+            try:
+                self._respond(result)
+            finally:
+                # Lists and tuples, the common case, have nothing to close.
+                close = getattr(result, "close", None)
+                if close is not None:
+                    close()
+        except Disconnected:
+            self.persistent = False
+        except (Exception, SystemExit):  # whatever an app raises ends here
+            self._fail()
+
+    def start_response(
+        self, status: str, headers: Headers, exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """`start_response` of PEP 3333; the bytes go out with the first part of the body."""
+        if exc_info is not None:
+            try:
+                if self.head_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+        elif self.status:
+            raise AssertionError("start_response was called twice without exc_info")
+        status_line(status)  # raises where the app can see it
+        self.status = status
+        self.headers = headers
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the body, and the head before it: the `write()` of PEP 3333."""
+        if not data:
+            return
+        head = b"" if self.head_sent else self._head(None)
+        framing = self._framing
+        if framing is Framing.CHUNKED:
+            self.sent += len(data)
+            data = chunk(data)
+        elif framing is Framing.LENGTH:
+            data = self._within_length(data)
+        elif framing is Framing.NONE:
+            data = b""
+        else:
+            self.sent += len(data)
+        if head or data:
+            self._transport.send(head + data)
+
+    def _respond(self, result: Iterable[bytes]) -> None:
+        """Send all of `result`, as one piece where it is one: PEP 3333, "Handling the
+        Content-Length Header"."""
+        if (type(result) is list or type(result) is tuple) and not self.head_sent:
+            self._send_whole(result[0] if len(result) == 1 else b"".join(result))
+            return
+        for data in result:
+            self.write(data)
+        if not self.head_sent:
+            # An iterable that gave nothing: its length is known now.
+            self._send_whole(b"")
+        elif self._framing is Framing.CHUNKED:
+            self._transport.send(LAST_CHUNK)
+            self.complete = True
+        else:
+            self._end_of_body()
+
+    def _send_whole(self, body: bytes) -> None:
+        head = self._head(len(body))
+        if self._framing is Framing.LENGTH:
+            body = self._within_length(body)
+        elif self._framing is Framing.NONE:
+            body = b""
+        self._transport.send(head + body)
+        self._end_of_body()
+
+    def _head(self, length: int | None) -> bytes:
+        if not self.status:
+            raise AssertionError("start_response was not called before the body")
+        request = self.request
+        self.persistent = request.persistent and not self._transport.retiring
+        head, self._framing, self._left = build_head(
+            self.status,
+            self.headers,
+            length=length,
+            head_only=request.environ["REQUEST_METHOD"] == "HEAD",
+            http11=request.http11,
+            persistent=self.persistent,
+        )
+        self.head_sent = True
+        return head
+
+    def _within_length(self, data: bytes) -> bytes:
+        """What of `data` the Content-Length has room for."""
+        if len(data) > self._left:
+            _log.warning(
+                "%s: the app gave more than its Content-Length; cut off", self._describe()
+            )
+            data = data[: self._left]
+        self._left -= len(data)
+        self.sent += len(data)
+        return data
+
+    def _end_of_body(self) -> None:
+        if self._framing is Framing.LENGTH and self._left:
+            _log.error(
+                "%s: the app gave %d bytes less than its Content-Length",
+                self._describe(),
+                self._left,
+            )
+            self.persistent = False
+            return
+        if self._framing is Framing.CLOSE:
+            self.persistent = False
+        self.complete = True
+
+    def _fail(self) -> None:
+        """Log what the app raised; answer 500 if nothing is out yet, else cut the response."""
+        _log.exception("%s: the app raised", self._describe())
+        # A response that was whole before close() raised stays what it is.
+        if self.complete:
+            return
+        self.persistent = False
+        if self.head_sent:
+            return
+        self.head_sent = True
+        self.status = "500 Internal Server Error"
+        self.headers = []
+        answer = error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "the application failed")
+        try:
+            self._transport.send(answer)
+        except Disconnected:
+            return
+        self.complete = True
+
+    def _describe(self) -> str:
+        environ = self.request.environ
+        return f"{environ['REQUEST_METHOD']} {environ['RAW_URI']}"
