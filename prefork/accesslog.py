@@ -25,7 +25,9 @@ from prefork.errors import UsageError
 from prefork.log import LogFile
 from prefork.wsgi import Exchange
 
-_ATOM = re.compile(r"%\((?:\{(?P<name>[^}]+)\}(?P<kind>[ioe])|(?P<atom>[a-zA-Z]))\)s|%(?P<other>.)?")
+_ATOM = re.compile(
+    r"%\((?:\{(?P<name>[^}]+)\}(?P<kind>[ioe])|(?P<atom>[a-zA-Z]))\)s|%(?P<other>.)?"
+)
 _UNPRINTABLE = re.compile(r'[\x00-\x1f\x7f-\x9f"\\]')
 
 # What an atom gives for an exchange that took so many seconds.

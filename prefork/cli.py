@@ -15,7 +15,7 @@ from prefork.errors import PreforkError, UsageError
 from prefork.master.link import Forked
 from prefork.master.listeners import bind_all
 from prefork.master.loop import Master
-from prefork.settings import Settings, home, worker_count
+from prefork.settings import Settings, worker_count
 from prefork.wire.assignment import Assignment
 
 _log = logging.getLogger("prefork.master")
@@ -80,7 +80,11 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
         listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner)
         count = worker_count(settings, process.usable_cpus)
         _log.info(
-            "prefork %s: %d %s workers for %s", __version__, count, settings.worker_class, settings.app
+            "prefork %s: %d %s workers for %s",
+            __version__,
+            count,
+            settings.worker_class,
+            settings.app,
         )
         for listener in listeners:
             _log.info("listening on %s", listener)

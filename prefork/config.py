@@ -232,7 +232,9 @@ def _convert(given: Given) -> Any:
     """
     row = TABLE[given.name]
     try:
-        value = _parse_text(row, given.value) if isinstance(given.value, str | list) else given.value
+        value = (
+            _parse_text(row, given.value) if isinstance(given.value, str | list) else given.value
+        )
         return msgspec.convert(value, row.type, strict=not given.text)
     except msgspec.ValidationError as error:
         why = f"expected {_words(row.choices)}" if row.choices else _plain(str(error))

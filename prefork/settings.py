@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Literal, Union, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, field
@@ -112,7 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Option(Group.LISTEN, "Connections that the kernel may hold before they are accepted."),
     ] = 2048
     umask: Annotated[
-        Union[Annotated[int, Meta(ge=0, le=0o777)], None],
+        Annotated[int, Meta(ge=0, le=511)] | None,
         Option(
             Group.LISTEN,
             "File mode mask, in octal, for unix sockets and for what the workers create. "
@@ -124,7 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = None
 
     workers: Annotated[
-        Union[Annotated[int, Meta(ge=1, le=MOST_WORKERS)], Literal["auto"]],
+        Annotated[int, Meta(ge=1, le=MOST_WORKERS)] | Literal["auto"],
         Option(
             Group.WORKERS,
             "Worker processes: a number, or 'auto' for one per usable CPU. With "
@@ -213,13 +213,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     limit_request_body: Annotated[
         int,
         Meta(ge=0),
-        Option(
-            Group.LIMITS, "Bytes of a request's body, 0 for any; past it the answer is 413."
-        ),
+        Option(Group.LIMITS, "Bytes of a request's body, 0 for any; past it the answer is 413."),
     ] = 0
 
     user: Annotated[
-        str, Option(Group.PROCESS, "User, by name or id, that the workers run as.", ("-u", "--user"))
+        str,
+        Option(Group.PROCESS, "User, by name or id, that the workers run as.", ("-u", "--user")),
     ] = ""
     group: Annotated[
         str,

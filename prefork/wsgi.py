@@ -30,6 +30,9 @@ Headers = list[tuple[str, str]]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
+# A member of an Enum costs two look-ups.
+_LENGTH = Framing.LENGTH
+
 _log = logging.getLogger("prefork.app")
 
 
@@ -127,16 +130,19 @@ class Exchange:
         environ["wsgi.input"] = io.BytesIO() if body is None else body.finish()
         try:
             result = app(environ, self.start_response)
+            if type(result) is list and not self.head_sent:
+                # The common case; a list has no close().
+                self._send_whole(result[0] if len(result) == 1 else b"".join(result))
+                return
             try:
-                self._respond(result)
+                self._send_each(result)
             finally:
-                # Lists and tuples, the common case, have nothing to close.
                 close = getattr(result, "close", None)
                 if close is not None:
                     close()
         except Disconnected:
             self.persistent = False
-        except (Exception, SystemExit):  # whatever an app raises ends here
+        except (Exception, SystemExit):  # noqa: BLE001  whatever an app raises ends here
             self._fail()
 
     def start_response(
@@ -174,11 +180,10 @@ class Exchange:
         if head or data:
             self._transport.send(head + data)
 
-    def _respond(self, result: Iterable[bytes]) -> None:
-        """Send all of `result`, as one piece where it is one: PEP 3333, "Handling the
-        Content-Length Header"."""
-        if (type(result) is list or type(result) is tuple) and not self.head_sent:
-            self._send_whole(result[0] if len(result) == 1 else b"".join(result))
+    def _send_each(self, result: Iterable[bytes]) -> None:
+        """Send each part as it comes: PEP 3333, "Buffering and Streaming"."""
+        if isinstance(result, tuple) and len(result) == 1 and not self.head_sent:
+            self._send_whole(result[0])
             return
         for data in result:
             self.write(data)
@@ -192,11 +197,14 @@ class Exchange:
             self._end_of_body()
 
     def _send_whole(self, body: bytes) -> None:
+        """Send the body in one go with the head: its length is known."""
         head = self._head(len(body))
-        if self._framing is Framing.LENGTH:
-            body = self._within_length(body)
-        elif self._framing is Framing.NONE:
-            body = b""
+        if self._framing is _LENGTH and self._left == len(body):
+            self.sent = len(body)
+            self._transport.send(head + body)
+            self.complete = True
+            return
+        body = self._within_length(body) if self._framing is _LENGTH else b""
         self._transport.send(head + body)
         self._end_of_body()
 
@@ -208,10 +216,10 @@ class Exchange:
         head, self._framing, self._left = build_head(
             self.status,
             self.headers,
-            length=length,
-            head_only=request.environ["REQUEST_METHOD"] == "HEAD",
-            http11=request.http11,
-            persistent=self.persistent,
+            length,
+            request.environ["REQUEST_METHOD"] == "HEAD",
+            request.http11,
+            self.persistent,
         )
         self.head_sent = True
         return head
@@ -219,9 +227,7 @@ class Exchange:
     def _within_length(self, data: bytes) -> bytes:
         """What of `data` the Content-Length has room for."""
         if len(data) > self._left:
-            _log.warning(
-                "%s: the app gave more than its Content-Length; cut off", self._describe()
-            )
+            _log.warning("%s: the app gave more than its Content-Length; cut off", self._describe())
             data = data[: self._left]
         self._left -= len(data)
         self.sent += len(data)
@@ -252,7 +258,11 @@ class Exchange:
         self.head_sent = True
         self.status = "500 Internal Server Error"
         self.headers = []
-        answer = error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "the application failed")
+        answer = error_response(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "the application failed",
+            head_only=self.request.environ["REQUEST_METHOD"] == "HEAD",
+        )
         try:
             self._transport.send(answer)
         except Disconnected:

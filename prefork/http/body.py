@@ -69,6 +69,4 @@ def too_large(limit: int) -> HTTPError:
 
 
 def _not_stored(error: OSError) -> HTTPError:
-    return HTTPError(
-        HTTPStatus.SERVICE_UNAVAILABLE, f"the body can't be stored: {error.strerror}"
-    )
+    return HTTPError(HTTPStatus.SERVICE_UNAVAILABLE, f"the body can't be stored: {error.strerror}")

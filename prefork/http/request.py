@@ -42,6 +42,10 @@ class Limits:
         return self.line + self.fields * (self.field_size + 4)
 
 
+# A member of an Enum costs two look-ups; these are looked up for each request.
+_IDLE, _HEAD, _BODY = Phase.IDLE, Phase.HEAD, Phase.BODY
+
+
 class Request:
     """One request that has arrived whole.
 
@@ -91,6 +95,7 @@ class RequestParser:
     def __init__(self, template: dict[str, Any], limits: Limits) -> None:
         self._template = template
         self._limits = limits
+        self._target = b""
         self._parser = httptools.HttpRequestParser(self)
         self._head_size = 0
         self.phase = Phase.IDLE
@@ -117,7 +122,7 @@ class RequestParser:
             raise error.__context__ from None
         except httptools.HttpParserError as error:
             raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from None
-        if self.phase is Phase.HEAD and self._head_size > self._limits.head:
+        if self.phase is _HEAD and self._head_size > self._limits.head:
             raise _fields_too_large()
 
     def close(self) -> None:
@@ -127,15 +132,15 @@ class RequestParser:
     # The callbacks of httptools, in the order in which they come.
 
     def on_message_begin(self) -> None:
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
         self._environ = self._template.copy()
-        self._target = b""
         self._repeated = 0
-        self._body = None
+        self._body: Body | None = None
 
     def on_url(self, part: bytes) -> None:
-        self._target += part
-        if len(self._target) > self._limits.line:
+        # It comes in parts if it was received in parts.
+        self._target = target = self._target + part if self._target else part
+        if len(target) > self._limits.line:
             raise HTTPError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -149,17 +154,33 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         parser = self._parser
         environ = self._environ
+        fields = len(environ) - len(self._template) + self._repeated
+        if fields > self._limits.fields or self._head_size > self._limits.field_size:
+            self._check_fields(fields)
         version = parser.get_http_version()
-        if version not in ("1.1", "1.0"):
+        if version == "1.1":
+            self._http11 = True
+            environ["SERVER_PROTOCOL"] = "HTTP/1.1"
+        elif version == "1.0":
+            self._http11 = False
+            environ["SERVER_PROTOCOL"] = "HTTP/1.0"
+        else:
             raise HTTPError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 and 1.0 only")
         # llhttp resets this after the message: it can't be asked later.
         self._persistent = parser.should_keep_alive()
-        self._http11 = version == "1.1"
-        environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self._http11 else "HTTP/1.0"
         method = parser.get_method()
         environ["REQUEST_METHOD"] = _METHODS.get(method) or method.decode("ascii")
-        self._split_target(environ)
-        self._check_fields()
+        target = self._target.decode("latin-1")
+        self._target = b""
+        environ["RAW_URI"] = environ["REQUEST_URI"] = target
+        if target[0] != "/":
+            target = _origin_form(target, environ)
+        path, _, environ["QUERY_STRING"] = target.partition("?")
+        if "%" in path:
+            path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+        environ["PATH_INFO"] = path
+        if _DROPPED in environ:
+            del environ[_DROPPED]
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             self._begin_body(environ)
 
@@ -174,7 +195,7 @@ class RequestParser:
             # The coding is off and the length known (RFC 3875, section 4.1.2).
             environ["CONTENT_LENGTH"] = str(body.size)
         self.requests.append(Request(environ, body, self._http11, self._persistent))
-        self.phase = Phase.IDLE
+        self.phase = _IDLE
         self._head_size = 0
         self.continue_wanted = False
 
@@ -186,43 +207,24 @@ class RequestParser:
         separator = "; " if key == "HTTP_COOKIE" else ", "
         self._environ[key] += separator + value
 
-    def _split_target(self, environ: dict[str, Any]) -> None:
-        """PATH_INFO and QUERY_STRING from the request target: RFC 9112, section 3.2."""
-        target = self._target.decode("latin-1")
-        environ["RAW_URI"] = environ["REQUEST_URI"] = target
-        if not target.startswith("/"):
-            target = _origin_form(target, environ)
-        path, _, query = target.partition("?")
-        environ["QUERY_STRING"] = query
-        if "%" in path:
-            path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
-        environ["PATH_INFO"] = path
-
-    def _check_fields(self) -> None:
-        environ = self._environ
-        limits = self._limits
-        if len(environ) - len(self._template) + self._repeated > limits.fields + _LINE_KEYS:
+    def _check_fields(self, count: int) -> None:
+        """Only called when there is a chance that a limit is exceeded."""
+        template = self._template
+        values = (value for key, value in self._environ.items() if key not in template)
+        size = max(map(len, values), default=0)
+        if count > self._limits.fields or size > self._limits.field_size:
             raise _fields_too_large()
-        if self._head_size > limits.field_size:
-            for key, value in environ.items():
-                if key not in self._template and len(str(value)) > limits.field_size:
-                    raise _fields_too_large()
-        if environ.pop(_DROPPED, None) is not None:
-            self._repeated += 1
 
     def _begin_body(self, environ: dict[str, Any]) -> None:
         limit = self._limits.body
         if limit and int(environ.get("CONTENT_LENGTH") or 0) > limit:
             raise too_large(limit)
-        self.phase = Phase.BODY
+        self.phase = _BODY
         self._body = Body(limit)
         expectation = environ.get("HTTP_EXPECT")
         if expectation is not None and self._http11:
             self.continue_wanted = expectation.lower() == "100-continue"
 
-
-# The meta-variables that come from the request line, and RAW_URI with REQUEST_URI.
-_LINE_KEYS = 6
 
 # A field whose name holds an underscore is dropped: as a meta-variable it could not be told
 # from the one with a dash, and could so stand in for one that a proxy vouches for.

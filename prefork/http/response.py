@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from email.utils import formatdate
 from enum import Enum, IntEnum
 from http import HTTPStatus
@@ -34,38 +34,38 @@ class _Field(IntEnum):
 
     PLAIN = 0
     LENGTH = 1
-    DATE = 2
-    SERVER = 3
-    HOP_BY_HOP = 4
+    OWN = 2  # one that the server sends if the app does not
+    HOP_BY_HOP = 3
 
 
+# RFC 9110, section 7.6.1; PEP 3333 forbids these to the app.
+_HOP_BY_HOP = (
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+)
 _SPECIAL = {
     "content-length": _Field.LENGTH,
-    "date": _Field.DATE,
-    "server": _Field.SERVER,
-    # RFC 9110, section 7.6.1; PEP 3333 forbids them to the app.
-    **dict.fromkeys(
-        (
-            "connection",
-            "keep-alive",
-            "proxy-connection",
-            "te",
-            "trailer",
-            "transfer-encoding",
-            "upgrade",
-        ),
-        _Field.HOP_BY_HOP,
-    ),
+    "date": _Field.OWN,
+    "server": _Field.OWN,
+    **dict.fromkeys(_HOP_BY_HOP, _Field.HOP_BY_HOP),
 }
 _fields: dict[str, _Field] = {}
 _status_lines: dict[str, tuple[str, bool]] = {}
+# Members of an Enum cost two look-ups; these are looked up for each response.
+_LENGTH = _Field.LENGTH
+_FRAMED_BY_LENGTH = Framing.LENGTH
 
 
 def status_line(status: str) -> tuple[str, bool]:
     """The status line for a WSGI status, and whether a body may follow it.
 
     Raises:
-        ValueError: it is not three digits, a space and a reason.
+        ValueError: it is not three digits, a space and a reason, or not a final status.
     """
     known = _status_lines.get(status)
     if known is not None:
@@ -84,8 +84,7 @@ def status_line(status: str) -> tuple[str, bool]:
 
 def build_head(
     status: str,
-    headers: Iterable[tuple[str, str]],
-    *,
+    headers: Sequence[tuple[str, str]],
     length: int | None,
     head_only: bool,
     http11: bool,
@@ -110,61 +109,53 @@ def build_head(
     """
     line, body_allowed = status_line(status)
     parts = [line]
-    lines = 1
-    dated = served = False
     content_length = None
+    own: set[str] | None = None
     for name, value in headers:
         field = _fields.get(name)
         if field is None:
             field = _classify(name)
-        if field:
-            if field is _Field.LENGTH:
-                content_length = _content_length(value)
-            elif field is _Field.DATE:
-                dated = True
-            elif field is _Field.SERVER:
-                served = True
-            else:
-                raise ValueError(f"{name} is the server's to send, not the app's")
         parts += (name, ": ", value, "\r\n")
-        lines += 1
-    if not dated:
-        parts.append(_date_line())
-        lines += 1
-    if not served:
-        parts.append(f"Server: {SERVER}\r\n")
-        lines += 1
+        if not field:
+            continue
+        if field is _LENGTH:
+            content_length = _content_length(value)
+        elif field is _Field.HOP_BY_HOP:
+            raise ValueError(f"{name} is the server's to send, not the app's")
+        else:
+            own = own or set()
+            own.add(name.lower())
+    text = "".join(parts)
+    _check_lines(text, len(headers) + 1)
 
-    framing = Framing.LENGTH
+    framing = _FRAMED_BY_LENGTH
+    framing_line = ""
     if not body_allowed:
         framing = Framing.NONE
     elif content_length is None:
         if length is not None:
             content_length = length
-            parts.append(f"Content-Length: {length}\r\n")
+            framing_line = f"Content-Length: {length}\r\n"
         elif http11:
             framing = Framing.CHUNKED
-            parts.append("Transfer-Encoding: chunked\r\n")
+            framing_line = "Transfer-Encoding: chunked\r\n"
         else:
             framing = Framing.CLOSE
             persistent = False
-        lines += framing is not Framing.CLOSE
     if head_only:
         framing = Framing.NONE
-
     if not persistent:
-        parts.append("Connection: close\r\n\r\n")
-        lines += 2
-    elif http11:
-        parts.append("\r\n")
-        lines += 1
+        end = "Connection: close\r\n\r\n"
     else:
-        parts.append("Connection: keep-alive\r\n\r\n")
-        lines += 2
-    text = "".join(parts)
+        end = "\r\n" if http11 else "Connection: keep-alive\r\n\r\n"
+    head = text + framing_line + _own_lines(own) + end
+    return head.encode("latin-1"), framing, content_length or 0
+
+
+def _check_lines(text: str, lines: int) -> None:
+    """What the app gave must not end a line, and so begin another field or the body."""
     if text.count("\n") != lines or text.count("\r") != lines or "\0" in text:
         raise ValueError("a header field holds CR, LF or NUL")
-    return text.encode("latin-1"), framing, content_length or 0
 
 
 def chunk(data: bytes) -> bytes:
@@ -172,18 +163,18 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def error_response(status: HTTPStatus, why: str) -> bytes:
+def error_response(status: HTTPStatus, why: str, head_only: bool = False) -> bytes:
     """A whole response for an error of the client or the server, after which it closes."""
     body = f"{status.value} {status.phrase}: {why}\n".encode("ascii", "replace")
     head, _, _ = build_head(
         f"{status.value} {status.phrase}",
         [("Content-Type", "text/plain; charset=utf-8")],
-        length=len(body),
-        head_only=False,
+        len(body),
+        head_only=head_only,
         http11=True,
         persistent=False,
     )
-    return head + body
+    return head if head_only else head + body
 
 
 def _classify(name: str) -> _Field:
@@ -204,19 +195,29 @@ def _content_length(value: str) -> int:
 class _Clock:
     """The Date field, made once a second: RFC 9110, section 6.6.1."""
 
-    __slots__ = ("line", "second")
+    __slots__ = ("date", "date_and_server", "second")
 
     def __init__(self) -> None:
         self.second = 0
-        self.line = ""
+        self.date = self.date_and_server = ""
+
+    def set(self, second: int) -> None:
+        """It is this second of the epoch now."""
+        self.second = second
+        self.date = f"Date: {formatdate(second, usegmt=True)}\r\n"
+        self.date_and_server = self.date + _SERVER_LINE
 
 
+_SERVER_LINE = f"Server: {SERVER}\r\n"
 _clock = _Clock()
 
 
-def _date_line() -> str:
+def _own_lines(but: set[str] | None) -> str:
+    """The fields of the server, but for those that the app has sent."""
     now = int(time())
     if now != _clock.second:
-        _clock.line = f"Date: {formatdate(now, usegmt=True)}\r\n"
-        _clock.second = now
-    return _clock.line
+        _clock.set(now)
+    if but is None:
+        return _clock.date_and_server
+    date = "" if "date" in but else _clock.date
+    return date if "server" in but else date + _SERVER_LINE

@@ -5,12 +5,6 @@ Pure: no process, no clock, no fd. Events come in (`ready`, `exited`, `expire`, 
 A reload is not a procedure here but data: a `Rollout` that names the slots still to be replaced,
 so a stop in the middle of one, a crash, or a second reload need no code of their own.
 
-A worker's life is a table. Each phase but `SERVING`, `LEAVING` and `DYING` has a deadline.
-
-    BOOTING --ready--> SERVING --retire--> DRAINING --exits
-       |                  |  `--leave--> LEAVING --retire--^ |
-       `--deadline--------|--------------------------------> DUMPING --deadline--> DYING
-
 Never more than `size` + 1 workers live, and never fewer than `size` serve while a slot is
 replaced: the old worker retires when the new one is ready, and the next slot waits for its exit.
 """
@@ -20,8 +14,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
-from typing import Union
 
+from prefork.master.life import (
+    FILLS_ITS_SLOT,
+    IN_THE_RING,
+    TRANSITIONS,
+    Event,
+    Phase,
+    Verdict,
+    Worker,
+)
+from prefork.master.steps import (
+    Dump,
+    Kill,
+    ReloadAborted,
+    ReloadDone,
+    Retire,
+    Spawn,
+    Started,
+    Step,
+)
 from prefork.wire.identity import WorkerId
 
 # A worker that is about to be killed gets this long to write down its stacks.
@@ -31,86 +43,6 @@ QUICK_SECONDS = 1.0
 # A crash or a failed boot delays the next worker of the slot: 0.1 s, doubled up to 30 s; a
 # worker that has lived this long makes good for the ones before it.
 BACKOFF_FIRST, BACKOFF_MOST, STABLE_SECONDS = 0.1, 30.0, 10.0
-
-
-class Phase(Enum):
-    """Where in its life a worker is."""
-
-    BOOTING = "booting"  # forked, not ready
-    SERVING = "serving"
-    LEAVING = "leaving"  # serves, but has asked to be replaced
-    DRAINING = "draining"  # out of the ring, finishing its requests
-    DUMPING = "dumping"  # too late: writing its stacks down
-    DYING = "dying"  # killed, not reaped yet
-
-
-class Event(Enum):
-    """What can happen to a worker short of its exit."""
-
-    READY = "ready"
-    LEAVE = "leave"
-    RETIRE = "retire"
-    DEADLINE = "deadline"
-    DISCARD = "discard"
-
-
-class Verdict(Enum):
-    """Instead of a next phase: the event changes nothing, or can't happen."""
-
-    IGNORE = "ignore"
-    IMPOSSIBLE = "impossible"
-
-
-_IGNORE, _IMPOSSIBLE = Verdict.IGNORE, Verdict.IMPOSSIBLE
-
-TRANSITIONS: dict[Phase, dict[Event, Phase | Verdict]] = {
-    Phase.BOOTING: {
-        Event.READY: Phase.SERVING,
-        # It is held back by the worker until it is ready.
-        Event.LEAVE: _IGNORE,
-        Event.RETIRE: Phase.DYING,
-        Event.DEADLINE: Phase.DUMPING,
-        Event.DISCARD: Phase.DYING,
-    },
-    Phase.SERVING: {
-        Event.READY: _IGNORE,
-        Event.LEAVE: Phase.LEAVING,
-        Event.RETIRE: Phase.DRAINING,
-        Event.DEADLINE: _IMPOSSIBLE,
-        Event.DISCARD: Phase.DYING,
-    },
-    Phase.LEAVING: {
-        Event.READY: _IGNORE,
-        Event.LEAVE: _IGNORE,
-        Event.RETIRE: Phase.DRAINING,
-        Event.DEADLINE: _IMPOSSIBLE,
-        Event.DISCARD: Phase.DYING,
-    },
-    Phase.DRAINING: {
-        Event.READY: _IGNORE,
-        Event.LEAVE: _IGNORE,
-        Event.RETIRE: _IGNORE,
-        Event.DEADLINE: Phase.DUMPING,
-        Event.DISCARD: Phase.DYING,
-    },
-    Phase.DUMPING: {
-        Event.READY: _IGNORE,
-        Event.LEAVE: _IGNORE,
-        Event.RETIRE: _IGNORE,
-        Event.DEADLINE: Phase.DYING,
-        Event.DISCARD: Phase.DYING,
-    },
-    Phase.DYING: {
-        Event.READY: _IGNORE,
-        Event.LEAVE: _IGNORE,
-        Event.RETIRE: _IGNORE,
-        Event.DEADLINE: _IMPOSSIBLE,
-        Event.DISCARD: _IGNORE,
-    },
-}
-
-IN_THE_RING = frozenset({Phase.SERVING, Phase.LEAVING})
-_FILLS_ITS_SLOT = frozenset({Phase.BOOTING, Phase.SERVING, Phase.LEAVING})
 
 
 _LATE_FOR = {
@@ -125,25 +57,6 @@ class Goal(Enum):
     START = "start"  # until each slot has had its first ready worker; a failure is final
     RUN = "run"
     STOP = "stop"
-
-
-@dataclass(eq=False)
-class Worker:
-    """A worker. `deadline` is math.inf in a phase without one, `kill_timeout` in seconds."""
-
-    id: WorkerId
-    kill_timeout: float
-    since: float
-    deadline: float
-    phase: Phase = Phase.BOOTING
-
-    @property
-    def slot(self) -> int:
-        """Its slot."""
-        return self.id.slot
-
-    def __str__(self) -> str:
-        return str(self.id)
 
 
 @dataclass
@@ -161,60 +74,6 @@ class Rollout:
 class _Backoff:
     failures: int = 0
     until: float = 0.0
-
-
-@dataclass(frozen=True)
-class Spawn:
-    """Fork a worker, then call `spawned`."""
-
-    slot: int
-    generation: int
-
-
-@dataclass(frozen=True)
-class Retire:
-    """Tell the worker to drain."""
-
-    worker: Worker
-
-
-@dataclass(frozen=True)
-class Dump:
-    """The worker is too late, for what `why` says: have it write down its stacks."""
-
-    worker: Worker
-    why: str
-
-
-@dataclass(frozen=True)
-class Kill:
-    """Kill the worker."""
-
-    worker: Worker
-
-
-@dataclass(frozen=True)
-class Started:
-    """Each slot has had its first ready worker."""
-
-
-@dataclass(frozen=True)
-class ReloadDone:
-    """Every slot runs the new generation."""
-
-    generation: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class ReloadAborted:
-    """A new worker failed: the workers that were not replaced stay."""
-
-    generation: int
-    why: str
-
-
-Step = Union[Spawn, Retire, Dump, Kill, Started, ReloadDone, ReloadAborted]
 
 
 class Fleet:
@@ -315,7 +174,7 @@ class Fleet:
         self._expire(now)
         wanted = 0 if self.goal is Goal.STOP else self.size
         for worker in list(self.workers.values()):
-            if worker.slot > wanted and worker.phase in _FILLS_ITS_SLOT:
+            if worker.slot > wanted and worker.phase in FILLS_ITS_SLOT:
                 self._retire(worker, now)
         if self.goal is not Goal.STOP:
             slot = self._next_slot(now)
@@ -416,7 +275,7 @@ class Fleet:
 
     def _filled(self, slot: int) -> bool:
         return any(
-            worker.slot == slot and worker.phase in _FILLS_ITS_SLOT
+            worker.slot == slot and worker.phase in FILLS_ITS_SLOT
             for worker in self.workers.values()
         )
 

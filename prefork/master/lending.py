@@ -193,7 +193,8 @@ class Lending:
 
     def _accept_batch(self, index: int, sock: socket.socket, limit: int | None) -> None:
         """Accept until there is nothing more, or no room, or the limit is reached."""
-        accept = sock._accept  # an fd instead of an object, which would cost as much again
+        # An fd instead of an object, which would cost as much again.
+        accept = sock._accept  # type: ignore[attr-defined]
         unix = sock.family == socket.AF_UNIX
         while not self._waiting and limit != 0:
             try:
@@ -212,9 +213,7 @@ class Lending:
                 limit -= 1
 
     def _hold_off(self, error: OSError) -> None:
-        _log.error(
-            "can't accept: %s; next try in %g s, clients wait", error.strerror, ACCEPT_PAUSE
-        )
+        _log.error("can't accept: %s; next try in %g s, clients wait", error.strerror, ACCEPT_PAUSE)
         self._pause()
         self._accept_again = monotonic() + ACCEPT_PAUSE
 
@@ -273,6 +272,5 @@ class Lending:
 def _apology(status: HTTPStatus) -> bytes:
     """An answer without a body, as it may be one to a HEAD."""
     return (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
-        "Content-Length: 0\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     ).encode()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from prefork import signals
 from prefork.log import Logs
-from prefork.master.fleet import Worker
+from prefork.master.life import Worker
 from prefork.settings import Settings
 from prefork.wire import channel, messages
 from prefork.wire.assignment import Assignment, ListenerInfo

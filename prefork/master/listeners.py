@@ -1,4 +1,4 @@
-"""Listeners: the sockets that the master is bound to, from addresses as the operator writes them."""
+"""Listeners: the sockets that the master is bound to, from addresses as operators write them."""
 
 from __future__ import annotations
 
@@ -63,9 +63,7 @@ def parse_address(text: str) -> Address:
         port = int(match["port"])
         if port < 65536:
             return TCPAddress(match["ipv6"] or match["host"] or "0.0.0.0", port, text)
-    raise UsageError(
-        f"bind = {text}: expected host:port, [ipv6]:port, unix:path or fd://N"
-    )
+    raise UsageError(f"bind = {text}: expected host:port, [ipv6]:port, unix:path or fd://N")
 
 
 class Listener:
@@ -117,8 +115,7 @@ def bind_all(
     addresses = [parse_address(text) for text in texts]
     bound: list[Listener] = []
     try:
-        for address in addresses:
-            bound.append(_bind(address, addresses, backlog, umask, owner))
+        bound.extend(_bind(address, addresses, backlog, umask, owner) for address in addresses)
     except BaseException:
         for listener in bound:
             listener.close()

@@ -102,7 +102,7 @@ class Master:
         """One wait and what follows. An error of ours is logged: the master goes on."""
         try:
             self._wait_and_act()
-        except Exception:
+        except Exception:  # noqa: BLE001  whatever it was, the service goes on
             _log.exception("error in the master; it goes on")
 
     def _wait_and_act(self) -> None:

@@ -19,23 +19,21 @@ from typing import Any
 import msgspec
 
 from prefork.log import Logs
-from prefork.master.fleet import (
-    IN_THE_RING,
+from prefork.master.fleet import Fleet
+from prefork.master.lending import Lending
+from prefork.master.life import IN_THE_RING, Phase, Worker
+from prefork.master.link import Link, Place, fork
+from prefork.master.poller import READ, WRITE, Poller
+from prefork.master.steps import (
     Dump,
-    Fleet,
     Kill,
-    Phase,
     ReloadAborted,
     ReloadDone,
     Retire,
     Spawn,
     Started,
     Step,
-    Worker,
 )
-from prefork.master.lending import Lending
-from prefork.master.link import Link, Place, fork
-from prefork.master.poller import READ, WRITE, Poller
 from prefork.settings import Settings
 from prefork.wire import messages
 from prefork.wire.assignment import ListenerInfo
@@ -166,9 +164,7 @@ class Workers:
         _log.info("%s spawned", link.worker)
 
     def _welcome(self, settings: Settings, id: WorkerId) -> Worker:
-        return self._fleet.spawned(
-            id, settings.listen_timeout, settings.kill_timeout, monotonic()
-        )
+        return self._fleet.spawned(id, settings.listen_timeout, settings.kill_timeout, monotonic())
 
     def _retire(self, step: Retire) -> None:
         worker = step.worker

@@ -8,8 +8,6 @@ packet is the end of the channel). Decoding validates: whatever is not one of th
 
 from __future__ import annotations
 
-from typing import Union
-
 import msgspec
 
 
@@ -70,8 +68,8 @@ class Returned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
     loans: list[int]
 
 
-Command = Union[Lend, Drain, ReopenLogs]
-Report = Union[Ready, Leaving, Closed, Returned]
+Command = Lend | Drain | ReopenLogs
+Report = Ready | Leaving | Closed | Returned
 
 encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

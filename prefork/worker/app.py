@@ -29,7 +29,7 @@ def load_app(name: str) -> App:
     found = _resolve(module, attribute, name)
     if not callable(found):
         raise BootError(f"{name} is not callable: it is {type(found).__name__!r}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _import(module_name: str, name: str) -> ModuleType:
@@ -39,9 +39,11 @@ def _import(module_name: str, name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
             where = ", ".join(sys.path[:3])
-            raise BootError(f"no module {error.name!r} for {name} (looked in {where}, ...)") from None
+            raise BootError(
+                f"no module {error.name!r} for {name} (looked in {where}, ...)"
+            ) from None
         raise _app_raised(f"{module_name} can't be imported", error) from None
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the app raises
         raise _app_raised(f"{module_name} can't be imported", error) from None
 
 
@@ -62,7 +64,7 @@ def _resolve(module: ModuleType, attribute: str, name: str) -> object:
         raise BootError(f"{name}: it is no factory, as it is not callable")
     try:
         return found()
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the app raises
         raise _app_raised(f"{name} raised", error) from None
 
 

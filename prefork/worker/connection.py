@@ -10,6 +10,7 @@ one byte of a next request is held. If the worker dies, that is all the master k
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections import deque
 from enum import Enum
@@ -47,12 +48,8 @@ class Waiting(Enum):
     CLIENT = "send_timeout"
 
 
-_NEXT_REQUEST = Waiting.NEXT_REQUEST
-_PHASES = {
-    request.Phase.IDLE: Waiting.NEXT_REQUEST,
-    request.Phase.HEAD: Waiting.HEAD,
-    request.Phase.BODY: Waiting.BODY,
-}
+_NEXT_REQUEST, _HEAD, _BODY = Waiting.NEXT_REQUEST, Waiting.HEAD, Waiting.BODY
+_BETWEEN_REQUESTS, _IN_HEAD = request.Phase.IDLE, request.Phase.HEAD
 
 
 class Connection:
@@ -75,7 +72,9 @@ class Connection:
         "watcher",
     )
 
-    def __init__(self, engine: Engine, loan: int, sock: socket.socket, parser: RequestParser) -> None:
+    def __init__(
+        self, engine: Engine, loan: int, sock: socket.socket, parser: RequestParser
+    ) -> None:
         self._engine = engine
         self._loans = engine.board.loans
         self.loan = loan
@@ -167,10 +166,8 @@ class Connection:
             state = _CLOSED
         if state is not None:
             self._loans[self.loan] = state
-            try:
+            with contextlib.suppress(OSError):  # the client is gone already
                 self.sock.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass  # the client is gone already
         self.sock.close()
         self._parser.close()
         self._engine.closed(self)
@@ -195,7 +192,10 @@ class Connection:
         self._loans[self.loan] = _RESPONDING
         try:
             if not self._outbound:
-                sent = self._send_some(data)
+                try:
+                    sent = self.sock.send(data)
+                except BlockingIOError:
+                    sent = 0
                 if sent == len(data):
                     return
                 self._outbound.append(memoryview(data)[sent:])
@@ -247,11 +247,14 @@ class Connection:
         """Nothing more can be done until the client sends something."""
         engine = self._engine
         self.since = engine.clock
-        self.waiting = _PHASES[self._parser.phase]
-        if self.waiting is _NEXT_REQUEST:
+        phase = self._parser.phase
+        if phase is _BETWEEN_REQUESTS:
+            self.waiting = _NEXT_REQUEST
             self._loans[self.loan] = _IDLE
             if engine.flags[0]:
                 engine.idle_while_draining(self)
+        else:
+            self.waiting = _HEAD if phase is _IN_HEAD else _BODY
 
     def _refuse(self, error: HTTPError) -> None:
         """Answer a request that can't be served, and end the connection."""
@@ -289,18 +292,14 @@ class Connection:
         except OSError:
             return
 
-    def _send_some(self, data: bytes | memoryview) -> int:
-        try:
-            return self.sock.send(data)
-        except BlockingIOError:
-            return 0
-
     def _flush(self) -> None:
         outbound = self._outbound
         while outbound:
-            sent = self._send_some(outbound[0])
-            if sent:
-                self.since = self._engine.clock
+            try:
+                sent = self.sock.send(outbound[0])
+            except BlockingIOError:
+                return
+            self.since = self._engine.clock
             if sent < len(outbound[0]):
                 outbound[0] = outbound[0][sent:]
                 return

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from gevent.libev.corecext import loop as Loop  # noqa: N812
@@ -66,7 +66,7 @@ class Engine:
         on_empty: Callable[[], None],
     ) -> None:
         self.loop = loop
-        loop.error_handler = self
+        loop.error_handler = self._on_error
         self.board = board
         self.counters = row.counters
         self.flags = row.flags
@@ -183,9 +183,15 @@ class Engine:
             if now - connection.since > patience[connection.waiting]:
                 connection.expire()
 
-    def handle_error(self, context: object, kind: type, error: BaseException, trace: Any) -> None:
+    def _on_error(
+        self,
+        context: object,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """An error of ours in a callback of the loop: it costs one connection."""
-        _log.error("error in the worker", exc_info=(kind, error, trace))
+        _log.error("error in the worker", exc_info=error)
         owner = getattr(getattr(context, "callback", None), "__self__", None)
         if isinstance(owner, Connection):
             owner.close()

@@ -89,7 +89,7 @@ TRANSITIONS: dict[State, dict[Event, tuple[State | None, Action]]] = {
         _E.ORPHANED: (None, _A.CLOSE_IDLE),
         _E.EMPTY: (_S.ENDED, _A.EXIT),
     },
-    _S.ENDED: {event: (None, _A.NOTHING) for event in Event},
+    _S.ENDED: dict.fromkeys(Event, (None, _A.NOTHING)),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -9,7 +10,7 @@ import signal
 import sys
 from types import ModuleType
 
-import gevent
+from gevent.libev.corecext import loop as Loop  # noqa: N812
 
 from prefork import process, readiness, signals
 from prefork.accesslog import AccessLogger
@@ -49,7 +50,7 @@ def main(assignment: Assignment) -> int:
     except PreforkError as error:
         _log.error("%s", error)
         return error.exit_code
-    except Exception:
+    except Exception:  # noqa: BLE001  the last place to say it
         _log.exception("error in the worker")
         return PreforkError.exit_code
     return 0
@@ -75,7 +76,9 @@ def enter(settings: Settings) -> None:
     try:
         process.become(*process.user_and_group(settings))
     except PermissionError:
-        raise BootError(f"user = {settings.user}, group = {settings.group}: not permitted") from None
+        raise BootError(
+            f"user = {settings.user}, group = {settings.group}: not permitted"
+        ) from None
 
 
 class Worker:
@@ -90,7 +93,7 @@ class Worker:
         self._lifecycle = Lifecycle(assignment.settings.wait_ready)
         self._serve_waiting = False
         # A loop of our own: an app that uses gevent by itself finds the default one unused.
-        self._loop = loop = gevent.config.loop(default=False)
+        self._loop = loop = Loop(default=False)
         self._inbox = loop.io(self._channel.fileno(), READ)
         self._outbox = loop.io(self._channel.fileno(), WRITE)
         # The app may call ready() from any thread: only an async watcher can be woken from one.
@@ -179,10 +182,8 @@ class Worker:
             self._outbox.start(self._flush)
 
     def _flush(self) -> None:
-        try:
+        with contextlib.suppress(ChannelClosed):
             self._channel.flush()
-        except ChannelClosed:
-            pass
         if not self._channel.backlogged:
             self._outbox.stop()
 

@@ -1,0 +1,116 @@
+"""A worker's life as the master sees it: a table, total. Pure.
+
+    BOOTING --ready--> SERVING --retire----------> DRAINING --> exits
+       |                  `--leave--> LEAVING --retire--^ |
+       `--deadline---------> DUMPING <---deadline---------'
+                                `--deadline--> DYING --> exits
+
+Only `BOOTING`, `DRAINING` and `DUMPING` have deadlines. Whatever the phase, the process may end:
+what that means is the fleet's to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from prefork.wire.identity import WorkerId
+
+
+class Phase(Enum):
+    """Where in its life a worker is."""
+
+    BOOTING = "booting"  # forked, not ready
+    SERVING = "serving"
+    LEAVING = "leaving"  # serves, but has asked to be replaced
+    DRAINING = "draining"  # out of the ring, finishing its requests
+    DUMPING = "dumping"  # too late: writing its stacks down
+    DYING = "dying"  # killed, not reaped yet
+
+
+class Event(Enum):
+    """What can happen to a worker short of its exit."""
+
+    READY = "ready"
+    LEAVE = "leave"
+    RETIRE = "retire"
+    DEADLINE = "deadline"
+    DISCARD = "discard"
+
+
+class Verdict(Enum):
+    """Instead of a next phase: the event changes nothing, or can't happen."""
+
+    IGNORE = "ignore"
+    IMPOSSIBLE = "impossible"
+
+
+_IGNORE, _IMPOSSIBLE = Verdict.IGNORE, Verdict.IMPOSSIBLE
+
+TRANSITIONS: dict[Phase, dict[Event, Phase | Verdict]] = {
+    Phase.BOOTING: {
+        Event.READY: Phase.SERVING,
+        # It is held back by the worker until it is ready.
+        Event.LEAVE: _IGNORE,
+        Event.RETIRE: Phase.DYING,
+        Event.DEADLINE: Phase.DUMPING,
+        Event.DISCARD: Phase.DYING,
+    },
+    Phase.SERVING: {
+        Event.READY: _IGNORE,
+        Event.LEAVE: Phase.LEAVING,
+        Event.RETIRE: Phase.DRAINING,
+        Event.DEADLINE: _IMPOSSIBLE,
+        Event.DISCARD: Phase.DYING,
+    },
+    Phase.LEAVING: {
+        Event.READY: _IGNORE,
+        Event.LEAVE: _IGNORE,
+        Event.RETIRE: Phase.DRAINING,
+        Event.DEADLINE: _IMPOSSIBLE,
+        Event.DISCARD: Phase.DYING,
+    },
+    Phase.DRAINING: {
+        Event.READY: _IGNORE,
+        Event.LEAVE: _IGNORE,
+        Event.RETIRE: _IGNORE,
+        Event.DEADLINE: Phase.DUMPING,
+        Event.DISCARD: Phase.DYING,
+    },
+    Phase.DUMPING: {
+        Event.READY: _IGNORE,
+        Event.LEAVE: _IGNORE,
+        Event.RETIRE: _IGNORE,
+        Event.DEADLINE: Phase.DYING,
+        Event.DISCARD: Phase.DYING,
+    },
+    Phase.DYING: {
+        Event.READY: _IGNORE,
+        Event.LEAVE: _IGNORE,
+        Event.RETIRE: _IGNORE,
+        Event.DEADLINE: _IMPOSSIBLE,
+        Event.DISCARD: _IGNORE,
+    },
+}
+
+IN_THE_RING = frozenset({Phase.SERVING, Phase.LEAVING})
+FILLS_ITS_SLOT = frozenset({Phase.BOOTING, Phase.SERVING, Phase.LEAVING})
+
+
+@dataclass(eq=False)
+class Worker:
+    """A worker. `deadline` is math.inf in a phase without one, `kill_timeout` in seconds."""
+
+    id: WorkerId
+    kill_timeout: float
+    since: float
+    deadline: float
+    phase: Phase = Phase.BOOTING
+
+    @property
+    def slot(self) -> int:
+        """Its slot."""
+        return self.id.slot
+
+    def __str__(self) -> str:
+        return str(self.id)

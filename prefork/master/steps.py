@@ -1,0 +1,61 @@
+"""What the fleet's plan can ask for, or tell. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefork.master.life import Worker
+
+
+@dataclass(frozen=True)
+class Spawn:
+    """Fork a worker, then call `spawned`."""
+
+    slot: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class Retire:
+    """Tell the worker to drain."""
+
+    worker: Worker
+
+
+@dataclass(frozen=True)
+class Dump:
+    """The worker is too late, for what `why` says: have it write down its stacks."""
+
+    worker: Worker
+    why: str
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Kill the worker."""
+
+    worker: Worker
+
+
+@dataclass(frozen=True)
+class Started:
+    """Each slot has had its first ready worker."""
+
+
+@dataclass(frozen=True)
+class ReloadDone:
+    """Every slot runs the new generation."""
+
+    generation: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ReloadAborted:
+    """A new worker failed: the workers that were not replaced stay."""
+
+    generation: int
+    why: str
+
+
+Step = Spawn | Retire | Dump | Kill | Started | ReloadDone | ReloadAborted
