@@ -111,8 +111,8 @@ class Master:
         now = monotonic()
         self._lending.expire(now)
         if self._workers.deadline <= now:
-            self._begin_reload(now)
             self._workers.reconcile()
+            self._begin_reload(now)
         self._lending.send_loans()
 
     def _receive_signals(self) -> None:
@@ -149,6 +149,7 @@ class Master:
         self._lending.set_keepalive(idle_timeout(settings))
         log.set_level(settings.log_level)
         process.title(settings, "master")
+        self._workers.deadline = now
         _log.info("reload to generation %d begun", fleet.newest)
 
     def _size_after_reload(self, current: Settings, settings: Settings) -> int:

@@ -1,0 +1,73 @@
+"""An app with one path for each kind of work that a request can be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Callable[[bytes], None]]
+
+
+def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    handler = _PATHS.get(environ["PATH_INFO"], _not_found)
+    return handler(environ, start_response)
+
+
+def _fast(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    return _text(start_response, "fast\n")
+
+
+def _pid(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    return _text(start_response, str(os.getpid()))
+
+
+def _who(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    text = f"{environ['prefork.slot']} {environ['prefork.generation']} {os.getpid()}"
+    return _text(start_response, text)
+
+
+def _slow(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    time.sleep(float(environ["QUERY_STRING"] or 0.05))
+    return _text(start_response, "slow\n")
+
+
+def _stream(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    for number in range(20):
+        time.sleep(0.001)
+        yield b"line %d\n" % number
+
+
+def _upload(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    digest = hashlib.sha256(environ["wsgi.input"].read()).hexdigest()
+    return _text(start_response, digest)
+
+
+def _large(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    return _text(start_response, "x" * int(environ["QUERY_STRING"] or 1 << 20))
+
+
+def _not_found(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("404 Not Found", [("Content-Length", "0")])
+    return []
+
+
+def _text(start_response: StartResponse, text: str) -> Iterable[bytes]:
+    body = text.encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+_PATHS: dict[str, Callable[[Environ, StartResponse], Iterable[bytes]]] = {
+    "/": _fast,
+    "/pid": _pid,
+    "/who": _who,
+    "/slow": _slow,
+    "/stream": _stream,
+    "/upload": _upload,
+    "/large": _large,
+}

@@ -1,0 +1,50 @@
+"""Fixtures: real servers, of which the log is shown when a test fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.server import Server
+
+Serve = Callable[..., Server]
+
+_REPORT = pytest.StashKey[pytest.TestReport]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    outcome: Any = yield
+    if call.when == "call":
+        item.stash[_REPORT] = outcome.get_result()
+
+
+@pytest.fixture
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
+    """Starts a server without waiting for it: `start("module:app", workers=2)`."""
+    servers: list[Server] = []
+
+    def begin(app: str, *, environ: dict[str, str] | None = None, **settings: Any) -> Server:
+        server = Server(app, tmp_path, settings, environ)
+        servers.append(server)
+        return server
+
+    yield begin
+    report = request.node.stash.get(_REPORT, None)
+    for server in servers:
+        if report is None or report.failed:
+            print(f"----- the server's log -----\n{server.log}")
+        server.kill()
+
+
+@pytest.fixture
+def serve(start: Serve) -> Serve:
+    """Starts a server and waits until all its workers serve."""
+
+    def begin(app: str, **settings: Any) -> Server:
+        return start(app, **settings).started()
+
+    return begin

@@ -1,0 +1,271 @@
+"""Reloading under load: nobody notices, whatever the new code does."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import Serve
+from tests.support.clients import Client, Load
+from tests.support.server import Server, eventually
+
+APP = "tests.apps.mix:app"
+BODY = os.urandom(100_000)
+DIGEST = hashlib.sha256(BODY).hexdigest()
+STREAM = "".join(f"line {number}\n" for number in range(20))
+
+
+def fast(client: Client) -> None:
+    assert client.ask("/").text == "fast\n"
+
+
+def slow(client: Client) -> None:
+    assert client.ask("/slow?0.05").text == "slow\n"
+
+
+def streaming(client: Client) -> None:
+    assert client.ask("/stream").text == STREAM
+
+
+def upload(client: Client) -> None:
+    assert client.ask("/upload", "POST", BODY).text == DIGEST
+
+
+MIX: list[Callable[[Client], None]] = [fast, fast, fast, slow, streaming, upload]
+
+
+def load(server: Server, **options: object) -> Load:
+    server.started()
+    return Load(server.client, MIX, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_five_reloads_lose_no_request_of_fifty_keep_alive_clients(
+    serve: Serve, workers: int
+) -> None:
+    server = serve(APP, workers=workers)
+    idle = [server.client() for _ in range(50)]
+    for client in idle:
+        client.ask("/")
+    socks = [client.sock for client in idle]
+    with load(server) as clients:
+        for _ in range(5):
+            server.reload()
+            before = clients.count
+            eventually(lambda: clients.count > before + 100, "requests after a reload")
+    assert clients.losses == []
+    generations = set()
+    for client, sock in zip(idle, socks, strict=True):
+        slot_generation_pid = client.ask("/who").text.split()
+        assert client.sock is sock, "an idle connection was replaced"
+        generations.add(slot_generation_pid[1])
+    assert generations == {"6"}
+
+
+def test_a_reload_replaces_every_worker_one_at_a_time_the_new_one_first(serve: Serve) -> None:
+    server = serve(APP, workers=3)
+    before = server.workers()
+    since = server.mark()
+    server.reload()
+    events = [
+        (event, int(slot))
+        for slot, event in re.findall(
+            r"worker=(\d) gen=\d pid=\d+ (spawned|ready|draining|exited)", server.log[since:]
+        )
+    ]
+    expected = [
+        (event, slot) for slot in (1, 2, 3) for event in ("spawned", "ready", "draining", "exited")
+    ]
+    assert events == expected
+    assert set(server.workers()) == {1, 2, 3}
+    assert not set(server.workers().values()) & set(before.values())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_slow_boot_delays_no_request(serve: Serve, workers: int, tmp_path) -> None:
+    (tmp_path / "slowboot.py").write_text(
+        "import os, time\n"
+        "if os.path.exists('be-slow'): time.sleep(3)\n"
+        "from tests.apps.mix import app\n"
+    )
+    server = serve("slowboot:app", workers=workers)
+    (tmp_path / "be-slow").touch()
+    with Load(server.client, [fast], clients=10) as clients:
+        server.reload()
+    assert clients.losses == []
+    assert clients.slowest < 0.5
+
+
+BROKEN = {
+    "raises at import": "raise RuntimeError('broken on purpose')\n",
+    "syntax error": "def app(:\n",
+    "imports what is not there": "import there_is_no_such_module\n",
+    "exits": "import sys; sys.exit(1)\n",
+    "crashes": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n",
+    "has no app": "application = None\ndel application\n",
+    "hangs": "import time; time.sleep(3600)\n",
+}
+
+
+@pytest.mark.parametrize("breakage", BROKEN)
+def test_a_broken_app_aborts_the_reload_and_the_next_good_one_succeeds(
+    serve: Serve, tmp_path, breakage: str
+) -> None:
+    good = "from tests.apps.mix import app\n"
+    module = tmp_path / "deployed.py"
+    module.write_text(good)
+    server = serve("deployed:app", workers=2, listen_timeout=2)
+    pids = server.workers()
+    with load(server, clients=12) as clients:
+        module.write_text(BROKEN[breakage])
+        os.utime(module, (time.time() + 5,) * 2)  # Python compares seconds
+        since = server.mark()
+        server.send(signal.SIGHUP)
+        server.wait_for("reload to generation 2 aborted", since)
+        assert server.workers() == pids
+        module.write_text(good + "# mended\n")
+        server.reload()
+    assert clients.losses == []
+    assert set(server.workers()) == {1, 2}
+    assert not set(server.workers().values()) & set(pids.values())
+
+
+def test_a_broken_config_refuses_the_reload(serve: Serve) -> None:
+    server = serve(APP, workers=2)
+    pids = server.workers()
+    good = server.config.read_text()
+    with load(server, clients=12) as clients:
+        for broken in ("workers = [", "wrokers = 3", "workers = 'many'"):
+            server.config.write_text(broken + "\n")
+            since = server.mark()
+            server.send(signal.SIGHUP)
+            line = server.wait_for(r"reload refused, nothing changes: .*", since)[0]
+            assert re.search(r"conf.toml:\d+: ", line)
+            assert server.workers() == pids
+        server.config.write_text(good)
+        server.reload()
+    assert clients.losses == []
+
+
+def test_a_reload_takes_new_settings(serve: Serve) -> None:
+    server = serve(APP, workers=1)
+    server.configure({"workers": 3, "env": {"COLOUR": "green"}})
+    server.reload()
+    assert set(server.workers()) == {1, 2, 3}
+    environ = open(f"/proc/{server.workers()[1]}/environ").read()
+    assert "COLOUR" not in environ, "set in the process, not in its initial environment"
+
+
+def test_a_new_worker_is_used_only_after_the_app_has_called_ready(serve: Serve, tmp_path) -> None:
+    (tmp_path / "late.py").write_text(
+        "import os, threading, time, prefork\n"
+        "from tests.apps.mix import app\n"
+        "def announce():\n"
+        "    while not os.path.exists('go'): time.sleep(0.01)\n"
+        "    prefork.ready()\n"
+        "if os.path.exists('be-late'):\n"
+        "    threading.Thread(target=announce, daemon=True).start()\n"
+        "else:\n"
+        "    prefork.ready()\n"
+    )
+    server = serve("late:app", workers=1, wait_ready=True)
+    (tmp_path / "be-late").touch()
+    since = server.mark()
+    server.send(signal.SIGHUP)
+    server.wait_for("gen=2 pid=[0-9]+ spawned", since)
+    with server.client() as client:
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            assert client.ask("/who").text.split()[1] == "1"
+        (tmp_path / "go").touch()
+        server.wait_for("reload to generation 2 done", since)
+        assert client.ask("/who").text.split()[1] == "2"
+
+
+def test_an_app_that_never_calls_ready_aborts_the_reload(serve: Serve, tmp_path) -> None:
+    module = tmp_path / "silent.py"
+    module.write_text(
+        "import os, prefork\nfrom tests.apps.mix import app\n"
+        "if not os.path.exists('be-silent'): prefork.ready()\n"
+    )
+    server = serve("silent:app", workers=1, wait_ready=True, listen_timeout=1)
+    (tmp_path / "be-silent").touch()
+    since = server.mark()
+    server.send(signal.SIGHUP)
+    server.wait_for("reload to generation 2 aborted: .* not ready within listen_timeout", since)
+    with server.client() as client:
+        assert client.ask("/who").text.split()[1] == "1"
+
+
+def test_repeated_hups_coalesce_into_one_more_reload(serve: Serve, tmp_path) -> None:
+    (tmp_path / "slowboot.py").write_text(
+        "import time; time.sleep(0.5)\nfrom tests.apps.mix import app\n"
+    )
+    server = serve("slowboot:app", workers=1)
+    since = server.mark()
+    server.send(signal.SIGHUP)
+    server.wait_for("reload to generation 2 begun", since)
+    for _ in range(20):
+        server.send(signal.SIGHUP)
+        time.sleep(0.005)
+    server.wait_for("reload to generation 3 done", since)
+    time.sleep(0.7)
+    assert "generation 4" not in server.log
+
+
+def test_a_request_longer_than_kill_timeout_is_cut_and_its_stack_logged(serve: Serve) -> None:
+    server = serve(APP, workers=2, kill_timeout=1)
+    # One long request, and beside it on the same worker an idle connection.
+    clients = [server.client() for _ in range(4)]
+    placed = {client.ask("/who").text.split()[0]: client for client in clients}
+    victim = placed["1"]
+    sibling = next(c for c in clients if c is not victim and c.ask("/who").text.split()[0] == "1")
+    victim.request("GET", "/slow?60")
+    eventually(lambda: server.workers(), "workers")
+    time.sleep(0.2)
+    since = server.mark()
+    began = time.monotonic()
+    server.send(signal.SIGHUP)
+    assert sibling.ask("/").text == "fast\n"
+    response = victim.getresponse()
+    took = time.monotonic() - began
+    assert response.status == 504
+    server.wait_for("reload to generation 2 done", since)
+    drained = server.wait_for(r"gen=1 pid=\d+ draining", since)
+    assert drained
+    assert "in _slow" in server.log[since:]
+    assert took < 60, "it was not cut"
+    for client in clients:
+        if client is not victim:
+            assert client.ask("/").text == "fast\n"
+
+
+def test_connections_are_spread_evenly_after_a_reload(serve: Serve) -> None:
+    server = serve(APP, workers=4)
+    clients = [server.client() for _ in range(80)]
+    for client in clients:
+        client.ask("/")
+    server.reload()
+    for client in clients:
+        client.ask("/")
+    slots = [client.ask("/who").text.split()[0] for client in clients]
+    counts = [slots.count(slot) for slot in "1234"]
+    assert max(counts) / min(counts) <= 1.5, counts
+
+
+def test_term_in_the_middle_of_a_reload_stops(serve: Serve, tmp_path) -> None:
+    (tmp_path / "slowboot.py").write_text(
+        "import os, time\nif os.path.exists('be-slow'): time.sleep(3600)\n"
+        "from tests.apps.mix import app\n"
+    )
+    server = serve("slowboot:app", workers=2)
+    (tmp_path / "be-slow").touch()
+    server.send(signal.SIGHUP)
+    server.wait_for("gen=2 pid=[0-9]+ spawned")
+    assert server.stop() == 0

@@ -1,0 +1,192 @@
+"""A real prefork in a process of its own, and how tests wait for what it does."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefork.config import value_toml
+from tests.support.clients import Client
+
+T = TypeVar("T")
+
+# For what must come in any case: generous, as machines are busy. No test measures by it.
+PATIENCE = 30.0
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def eventually(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
+    """Wait until the condition gives something true, and return that."""
+    end = time.monotonic() + seconds
+    while not (outcome := condition()):
+        assert time.monotonic() < end, f"waited {seconds:g} s in vain for: {what}"
+        time.sleep(0.01)
+    return outcome
+
+
+class Server:
+    """A running prefork.
+
+    Args:
+        app: the app, `module:attr`, found in `directory` or in the project.
+        directory: where it runs; its conf.toml and log are kept there.
+        settings: what goes into conf.toml; a dict becomes a table.
+        environ: environment variables besides the test's own.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        directory: Path,
+        settings: Mapping[str, Any],
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.config = directory / "conf.toml"
+        self._log_path = directory / "error.log"
+        self.configure(settings)
+        with open(self._log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "prefork", app, "-c", str(self.config)],
+                cwd=directory,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(ROOT),
+                    "PWD": str(directory),
+                    **(environ or {}),
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Write conf.toml anew; port 0 of the loopback unless the settings say otherwise."""
+        lines = []
+        for name, value in sorted(
+            {"bind": "127.0.0.1:0", **settings}.items(), key=lambda item: isinstance(item[1], dict)
+        ):
+            if isinstance(value, dict):
+                lines.append(f"[{name}]")
+                lines += [f"{key} = {value_toml(item)}" for key, item in value.items()]
+            else:
+                lines.append(f"{name} = {value_toml(value)}")
+        self.config.write_text("\n".join(lines) + "\n")
+
+    # What it says.
+
+    @property
+    def log(self) -> str:
+        """All that it has logged."""
+        return self._log_path.read_text(errors="replace")
+
+    def wait_for(self, pattern: str, since: int = 0, seconds: float = PATIENCE) -> re.Match[str]:
+        """Wait for a line of the log that matches, from an offset on (see `mark`)."""
+        return eventually(
+            lambda: re.search(pattern, self.log[since:]), f"{pattern!r} in the log", seconds
+        )
+
+    def mark(self) -> int:
+        """Where the log ends now."""
+        return len(self.log)
+
+    def started(self) -> Server:
+        """Wait until all workers serve."""
+        eventually(
+            lambda: re.search(r"started: \d+ serving", self.log) or self.process.poll() is not None,
+            "the server to start",
+        )
+        assert self.process.poll() is None, "the server did not start"
+        return self
+
+    @property
+    def port(self) -> int:
+        """The port of the first TCP listener."""
+        return int(self.wait_for(r"listening on http://\S+:(\d+)")[1])
+
+    @property
+    def url(self) -> str:
+        """The first TCP listener as a URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, timeout: float = PATIENCE) -> Client:
+        """A new keep-alive client, which connects with its first request."""
+        return Client(self.port, timeout)
+
+    # What it is told.
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the master."""
+        self.process.send_signal(number)
+
+    def reload(self, seconds: float = PATIENCE) -> None:
+        """Reload, and wait until that is done."""
+        since = self.mark()
+        self.send(signal.SIGHUP)
+        outcome = self.wait_for(
+            r"reload \S+ ?\S* ?\S* ?(done|aborted)|reload (refused)", since, seconds
+        )
+        assert outcome[1] == "done", self.log[since:]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it: its exit status."""
+        if self.process.poll() is None:
+            self.send(number)
+        return self.wait()
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """Wait until it has ended by itself: its exit status."""
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """Make sure that nothing of it is left."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait(PATIENCE)
+
+    # What it consists of.
+
+    @property
+    def pid(self) -> int:
+        """The master's pid."""
+        return self.process.pid
+
+    def workers(self) -> dict[int, int]:
+        """The pids of the living workers that have become ready, by slot; the newest counts."""
+        alive = set(children(self.pid))
+        found = {}
+        for slot, pid in re.findall(r"worker=(\d+) gen=\d+ pid=(\d+) ready", self.log):
+            if int(pid) in alive:
+                found[int(slot)] = int(pid)
+        return found
+
+
+def children(pid: int) -> list[int]:
+    """The pids of the living children of a process."""
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+    return [int(child) for child in listed if _state(int(child)) not in ("Z", "")]
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process, other than a zombie."""
+    return _state(pid) not in ("Z", "")
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
