@@ -20,10 +20,14 @@ import os
 import re
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from prefork.errors import UsageError
 from prefork.log import LogFile
-from prefork.wsgi import Exchange
+
+if TYPE_CHECKING:
+    # The master checks formats too, and does without an HTTP parser.
+    from prefork.wsgi import Exchange
 
 _ATOM = re.compile(
     r"%\((?:\{(?P<name>[^}]+)\}(?P<kind>[ioe])|(?P<atom>[a-zA-Z]))\)s|%(?P<other>.)?"
@@ -31,7 +35,7 @@ _ATOM = re.compile(
 _UNPRINTABLE = re.compile(r'[\x00-\x1f\x7f-\x9f"\\]')
 
 # What an atom gives for an exchange that took so many seconds.
-Atom = Callable[[Exchange, float], str]
+Atom = Callable[["Exchange", float], str]
 
 
 class AccessLogger:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 Environ = dict[str, Any]
@@ -30,9 +31,22 @@ def _who(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return _text(start_response, text)
 
 
+def _environ(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    return _text(start_response, os.environ.get(environ["QUERY_STRING"], ""))
+
+
 def _slow(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     time.sleep(float(environ["QUERY_STRING"] or 0.05))
     return _text(start_response, "slow\n")
+
+
+def _hold(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Make the file that the query names, and answer when it is gone."""
+    file = Path(environ["QUERY_STRING"])
+    file.touch()
+    while file.exists():
+        time.sleep(0.01)
+    return _text(start_response, "held\n")
 
 
 def _stream(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
@@ -66,7 +80,9 @@ _PATHS: dict[str, Callable[[Environ, StartResponse], Iterable[bytes]]] = {
     "/": _fast,
     "/pid": _pid,
     "/who": _who,
+    "/environ": _environ,
     "/slow": _slow,
+    "/hold": _hold,
     "/stream": _stream,
     "/upload": _upload,
     "/large": _large,

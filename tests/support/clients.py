@@ -113,6 +113,14 @@ class Load:
             thread.join(60)
             assert not thread.is_alive(), "a client hangs"
 
+    def answer(self, more: int) -> None:
+        """Wait until so many more requests have been answered."""
+        wanted = self.count + more
+        end = time.monotonic() + 60
+        while self.count < wanted:
+            assert time.monotonic() < end, f"no {more} requests answered in a minute"
+            time.sleep(0.01)
+
     def _run(self, number: int) -> None:
         action = self.actions[number % len(self.actions)]
         client = self.connect()

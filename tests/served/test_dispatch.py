@@ -1,0 +1,64 @@
+"""Which worker gets which connection."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+from tests.conftest import Serve
+from tests.support.clients import raw
+from tests.support.server import Server
+
+APP = "tests.apps.mix:app"
+
+
+def slot_of_a_new_connection(server: Server) -> str:
+    with server.client() as client:
+        return client.ask("/who", headers={"Connection": "close"}).text.split()[0]
+
+
+def test_connections_one_after_the_other_go_to_the_workers_exactly_in_turn(serve: Serve) -> None:
+    server = serve(APP, workers=4)
+    slots = [slot_of_a_new_connection(server) for _ in range(40)]
+    first_round = slots[:4]
+    assert sorted(first_round) == ["1", "2", "3", "4"]
+    assert slots == first_round * 10
+
+
+def test_four_thousand_short_connections_are_spread_evenly(serve: Serve) -> None:
+    server = serve(APP, workers=4)
+    served: Counter[str] = Counter()
+    request = b"GET /who HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    def ask() -> None:
+        for _ in range(250):
+            slot = raw(server.port, request).rpartition(b"\r\n\r\n")[2].split()[0].decode()
+            served[slot] += 1
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(served.values()) == 4000
+    assert max(served.values()) / min(served.values()) <= 1.1, served
+
+
+def test_two_hundred_held_connections_are_spread_evenly(serve: Serve) -> None:
+    server = serve(APP, workers=4)
+    clients = [server.client() for _ in range(200)]
+    slots = Counter(client.ask("/who").text.split()[0] for client in clients)
+    assert set(slots.values()) == {50}
+
+
+def test_a_worker_holds_no_more_connections_than_it_may_and_none_is_refused(
+    serve: Serve,
+) -> None:
+    server = serve(APP, workers=2, worker_connections=2)
+    held = [server.client() for _ in range(4)]
+    for client in held:
+        client.ask("/")
+    late = server.client()
+    late.request("GET", "/")
+    held[0].close()
+    assert late.getresponse().read() == b"fast\n"
