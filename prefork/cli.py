@@ -30,10 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 stopped, 1 error, 2 bad usage or settings, 3 the app failed to boot.
     """
-    namespace = config.parser().parse_args(arguments)
-    if namespace.config:
-        # A reload reads it again, from wherever.
-        namespace.config = os.path.abspath(namespace.config)
+    namespace = config.parse(arguments, os.environ)
     try:
         loaded = config.load(namespace, os.environ)
         if namespace.print_config:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
@@ -64,16 +65,15 @@ def load(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Config:
     """The settings, from all their sources.
 
     Args:
-        arguments: what `parser()` has parsed.
+        arguments: what `parse` has given.
         environ: the environment.
 
     Raises:
         UsageError: a value, or the configuration file, can't be used.
     """
     sources = [_from_platform(environ)]
-    path = arguments.config or environ.get("PREFORK_CONFIG")
-    if path:
-        sources.append(_from_toml(path))
+    if arguments.config:
+        sources.append(_from_toml(arguments.config))
     sources += [_from_environment(environ), _from_command_line(arguments)]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -82,6 +82,17 @@ def load(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Config:
             values[given.name] = _convert(given)
             origins[given.name] = given.origin
     return Config(Settings(**values), origins)
+
+
+def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> argparse.Namespace:
+    """Parse the command line; `config` becomes the path of the TOML file, or None.
+
+    The path is made absolute, as a reload reads the file again.
+    """
+    namespace = parser().parse_args(arguments)
+    path = namespace.config or environ.get("PREFORK_CONFIG")
+    namespace.config = os.path.abspath(path) if path else None
+    return namespace
 
 
 def parser() -> argparse.ArgumentParser:

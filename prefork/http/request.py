@@ -79,7 +79,7 @@ class RequestParser:
     __slots__ = (
         "_body",
         "_environ",
-        "_head_size",
+        "_head",
         "_http11",
         "_limits",
         "_parser",
@@ -87,6 +87,7 @@ class RequestParser:
         "_repeated",
         "_target",
         "_template",
+        "_unframed",
         "continue_wanted",
         "phase",
         "requests",
@@ -97,7 +98,9 @@ class RequestParser:
         self._limits = limits
         self._target = b""
         self._parser = httptools.HttpRequestParser(self)
-        self._head_size = 0
+        # Bytes since the message began, or since its body last grew: heads, trailers and the
+        # extensions of chunks are bounded by it.
+        self._unframed = 0
         self.phase = Phase.IDLE
         self.requests: deque[Request] = deque()
         self.continue_wanted = False
@@ -109,7 +112,7 @@ class RequestParser:
             HTTPError: the request is malformed or exceeds a limit. Requests that were whole
                 before it are in `requests`; nothing more may be fed.
         """
-        self._head_size += len(data)
+        self._unframed += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -122,7 +125,7 @@ class RequestParser:
             raise error.__context__ from None
         except httptools.HttpParserError as error:
             raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from None
-        if self.phase is _HEAD and self._head_size > self._limits.head:
+        if self.phase is not _IDLE and self._unframed > self._limits.head:
             raise _fields_too_large()
 
     def close(self) -> None:
@@ -155,7 +158,7 @@ class RequestParser:
         parser = self._parser
         environ = self._environ
         fields = len(environ) - len(self._template) + self._repeated
-        if fields > self._limits.fields or self._head_size > self._limits.field_size:
+        if fields > self._limits.fields or self._unframed > self._limits.field_size:
             self._check_fields(fields)
         version = parser.get_http_version()
         if version == "1.1":
@@ -185,18 +188,21 @@ class RequestParser:
             self._begin_body(environ)
 
     def on_body(self, data: bytes) -> None:
+        self._unframed = 0
         assert self._body is not None
         self._body.feed(data)
 
     def on_message_complete(self) -> None:
         environ = self._environ
         body = self._body
-        if body is not None and environ.pop("HTTP_TRANSFER_ENCODING", None):
-            # The coding is off and the length known (RFC 3875, section 4.1.2).
-            environ["CONTENT_LENGTH"] = str(body.size)
+        if body is not None:
+            environ = self._head
+            if environ.pop("HTTP_TRANSFER_ENCODING", None):
+                # The coding is off and the length known (RFC 3875, section 4.1.2).
+                environ["CONTENT_LENGTH"] = str(body.size)
         self.requests.append(Request(environ, body, self._http11, self._persistent))
         self.phase = _IDLE
-        self._head_size = 0
+        self._unframed = 0
         self.continue_wanted = False
 
     def _repeat(self, key: str, value: str) -> None:
@@ -221,6 +227,8 @@ class RequestParser:
             raise too_large(limit)
         self.phase = _BODY
         self._body = Body(limit)
+        # Trailer fields come by the same callback: they are not merged (RFC 9110, 6.5.1).
+        self._head, self._environ = environ, {}
         expectation = environ.get("HTTP_EXPECT")
         if expectation is not None and self._http11:
             self.continue_wanted = expectation.lower() == "100-continue"

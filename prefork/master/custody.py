@@ -80,7 +80,7 @@ class Custody:
         self._poller.watch(connection.fd, lambda _: self._on_leftover(connection))
 
     def end(self, connection: Connection, response: bytes, now: float) -> None:
-        """Send a last response, which may be empty, shut the connection down, and linger."""
+        """Send a last response, shut the connection down, and linger."""
         sock = socket.socket(fileno=connection.fd)
         try:
             sock.send(response)
@@ -96,15 +96,19 @@ class Custody:
         with socket.socket(fileno=connection.fd) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
-    def end_parked(self, now: float) -> None:
-        """End all parked connections: nobody is left to serve them."""
+    def drop(self, connection: Connection) -> None:
+        """Close an idle connection: there is no response that a reset could destroy."""
+        os.close(connection.fd)
+
+    def drop_parked(self) -> None:
+        """Close all parked connections: nobody is left to serve them."""
         for connection in list(self._parked):
-            self._end_idle(connection, now)
+            self._drop_parked(connection)
 
     def expire(self, now: float) -> None:
         """End what has been waited for long enough."""
         while self._parked and next(iter(self._parked.values())) <= now:
-            self._end_idle(next(iter(self._parked)), now)
+            self._drop_parked(next(iter(self._parked)))
         while self._lingering and next(iter(self._lingering.values())) <= now:
             self._stop_lingering(next(iter(self._lingering)))
 
@@ -120,10 +124,10 @@ class Custody:
         self._poller.forget(connection.fd)
         self._readable(connection)
 
-    def _end_idle(self, connection: Connection, now: float) -> None:
+    def _drop_parked(self, connection: Connection) -> None:
         del self._parked[connection]
         self._poller.forget(connection.fd)
-        self.end(connection, b"", now)
+        self.drop(connection)
 
     def _on_leftover(self, connection: Connection) -> None:
         if self._drained(connection):

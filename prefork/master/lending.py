@@ -171,8 +171,7 @@ class Lending:
             listener.close()
         self._listeners = []
         self.send_loans()
-        now = monotonic()
-        self._custody.end_parked(now)
+        self._custody.drop_parked()
 
     def end_waiting(self) -> None:
         """Nobody will have room any more: turn away those who wait for it."""
@@ -244,7 +243,7 @@ class Lending:
         """A connection that goes on, if the service does."""
         connection.moved = True
         if self.stopping:
-            self._custody.end(connection, b"", now)
+            self._custody.drop(connection)
         else:
             self._custody.park(connection, now)
 

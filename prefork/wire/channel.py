@@ -7,6 +7,7 @@ what the peer has no room for is kept in order and sent when the channel is writ
 from __future__ import annotations
 
 import array
+import errno
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,9 @@ from prefork.wire import messages
 MAX_FDS = 253
 _MAX_PACKET = 65536
 _FD_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+
+# The peer has not read enough: of bytes, or of fds in flight (unix(7), "Ancillary messages").
+_NO_ROOM = frozenset({errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS})
 
 # Sent and received message types: (Command, Report) in the master, the reverse in a worker.
 S = TypeVar("S", bound=msgspec.Struct)
@@ -71,11 +75,13 @@ class Channel(Generic[S, R]):
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
             try:
                 self._sock.sendmsg([packet], rights)
-            except BlockingIOError:
-                return
             except (BrokenPipeError, ConnectionResetError) as gone:
                 self._unsent.clear()
                 raise ChannelClosed from gone
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                return
             self._unsent.popleft()
 
     def receive(self) -> Iterator[tuple[R, list[int]]]:

@@ -95,7 +95,8 @@ class Connection:
         try:
             data = self.sock.recv(RECEIVE_SIZE)
         except BlockingIOError:
-            self._settle()
+            if self.waiting is _NEXT_REQUEST:
+                self._loans[self.loan] = _IDLE
             return
         except OSError:
             data = b""
@@ -214,6 +215,9 @@ class Connection:
         """Serve what requests have arrived whole, in order."""
         requests = self._parser.requests
         while requests:
+            # Not before: with its last byte out and nothing begun, a loan is RESPONDING or IDLE.
+            # If it were BUSY and the worker died, the master would send a 502 behind it.
+            self._loans[self.loan] = _BUSY
             if not self._exchange(requests.popleft()):
                 return
         if self._refused is not None:
@@ -240,21 +244,29 @@ class Connection:
         if not exchange.persistent:
             self.close(_CLOSED)
             return False
-        self._loans[self.loan] = _BUSY
+        self.waiting = _NEXT_REQUEST
         return True
 
     def _settle(self) -> None:
-        """Nothing more can be done until the client sends something."""
+        """Nothing more can be done until the client sends something.
+
+        A head has to arrive within its time, however many parts it comes in; of a body each
+        part has its own time.
+        """
         engine = self._engine
-        self.since = engine.clock
         phase = self._parser.phase
         if phase is _BETWEEN_REQUESTS:
+            self.since = engine.clock
             self.waiting = _NEXT_REQUEST
             self._loans[self.loan] = _IDLE
             if engine.flags[0]:
                 engine.idle_while_draining(self)
-        else:
-            self.waiting = _HEAD if phase is _IN_HEAD else _BODY
+            return
+        self._loans[self.loan] = _BUSY
+        waiting = _HEAD if phase is _IN_HEAD else _BODY
+        if waiting is not self.waiting or waiting is _BODY:
+            self.since = engine.clock
+            self.waiting = waiting
 
     def _refuse(self, error: HTTPError) -> None:
         """Answer a request that can't be served, and end the connection."""
