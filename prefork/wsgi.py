@@ -19,6 +19,7 @@ from prefork.http.response import (
     LAST_CHUNK,
     SERVER,
     Framing,
+    StatusLine,
     build_head,
     chunk,
     error_response,
@@ -95,28 +96,20 @@ class Exchange:
     are what the access log tells.
     """
 
-    __slots__ = (
-        "_framing",
-        "_left",
-        "_transport",
-        "complete",
-        "head_sent",
-        "headers",
-        "persistent",
-        "request",
-        "sent",
-        "status",
-    )
+    # What an exchange begins with stands in the class: it costs nothing per request there.
+    status = ""
+    headers: Headers = []  # noqa: RUF012  replaced, never changed
+    head_sent = False
+    complete = False
+    persistent = False
+    sent = 0
+    _line: StatusLine
+    _framing: Framing
+    _left: int
 
     def __init__(self, request: Request, transport: Transport) -> None:
         self.request = request
         self._transport = transport
-        self.status = ""
-        self.headers: Headers = []
-        self.head_sent = False
-        self.complete = False
-        self.persistent = False
-        self.sent = 0
 
     def run(self, app: App) -> None:
         """Call the app and send what it gives. Whatever the app raises ends here.
@@ -157,7 +150,7 @@ class Exchange:
                 exc_info = None
         elif self.status:
             raise AssertionError("start_response was called twice without exc_info")
-        status_line(status)  # raises where the app can see it
+        self._line = status_line(status)  # raises where the app can see it
         self.status = status
         self.headers = headers
         return self.write
@@ -214,7 +207,7 @@ class Exchange:
         request = self.request
         self.persistent = request.persistent and not self._transport.retiring
         head, self._framing, self._left = build_head(
-            self.status,
+            self._line,
             self.headers,
             length,
             request.environ["REQUEST_METHOD"] == "HEAD",

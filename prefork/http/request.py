@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -147,7 +147,10 @@ class RequestParser:
             raise HTTPError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        key = _KEYS.get(name) or _key(name)
+        try:
+            key = _KEYS[name]
+        except KeyError:
+            key = _key(name)
         environ = self._environ
         if key in environ:
             self._repeat(key, value.decode("latin-1"))
@@ -161,27 +164,26 @@ class RequestParser:
         if fields > self._limits.fields or self._unframed > self._limits.field_size:
             self._check_fields(fields)
         version = parser.get_http_version()
-        if version == "1.1":
-            self._http11 = True
-            environ["SERVER_PROTOCOL"] = "HTTP/1.1"
-        elif version == "1.0":
-            self._http11 = False
-            environ["SERVER_PROTOCOL"] = "HTTP/1.0"
-        else:
-            raise HTTPError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 and 1.0 only")
+        self._http11 = version == "1.1"
+        environ["SERVER_PROTOCOL"] = _PROTOCOLS.get(version) or _unsupported(version)
         # llhttp resets this after the message: it can't be asked later.
         self._persistent = parser.should_keep_alive()
         method = parser.get_method()
-        environ["REQUEST_METHOD"] = _METHODS.get(method) or method.decode("ascii")
+        try:
+            environ["REQUEST_METHOD"] = _METHODS[method]
+        except KeyError:
+            environ["REQUEST_METHOD"] = method.decode("ascii")
         target = self._target.decode("latin-1")
         self._target = b""
         environ["RAW_URI"] = environ["REQUEST_URI"] = target
         if target[0] != "/":
             target = _origin_form(target, environ)
-        path, _, environ["QUERY_STRING"] = target.partition("?")
-        if "%" in path:
-            path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
-        environ["PATH_INFO"] = path
+        environ["QUERY_STRING"] = ""
+        if "?" in target:
+            target, _, environ["QUERY_STRING"] = target.partition("?")
+        if "%" in target:
+            target = unquote_to_bytes(target.encode("latin-1")).decode("latin-1")
+        environ["PATH_INFO"] = target
         if _DROPPED in environ:
             del environ[_DROPPED]
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
@@ -238,6 +240,7 @@ class RequestParser:
 # from the one with a dash, and could so stand in for one that a proxy vouches for.
 _DROPPED = "prefork.dropped"
 
+_PROTOCOLS = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
 _METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 }
@@ -273,6 +276,10 @@ def _origin_form(target: str, environ: dict[str, Any]) -> str:
         path = mark + query
     environ["HTTP_HOST"] = authority
     return "/" + path
+
+
+def _unsupported(version: str) -> NoReturn:
+    raise HTTPError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here")
 
 
 def _fields_too_large() -> HTTPError:

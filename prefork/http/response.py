@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from email.utils import formatdate
-from enum import Enum, IntEnum
+from enum import Enum
 from http import HTTPStatus
 from time import time
 
@@ -29,13 +30,13 @@ class Framing(Enum):
     CLOSE = "until the connection closes"
 
 
-class _Field(IntEnum):
+class _Field(Enum):
     """What a header field of the app means to the server."""
 
-    PLAIN = 0
-    LENGTH = 1
-    OWN = 2  # one that the server sends if the app does not
-    HOP_BY_HOP = 3
+    PLAIN = "nothing"
+    LENGTH = "how the body is framed"
+    OWN = "one that the server sends if the app does not"
+    HOP_BY_HOP = "one that the app must not send"
 
 
 # RFC 9110, section 7.6.1; PEP 3333 forbids these to the app.
@@ -55,35 +56,44 @@ _SPECIAL = {
     **dict.fromkeys(_HOP_BY_HOP, _Field.HOP_BY_HOP),
 }
 _fields: dict[str, _Field] = {}
-_status_lines: dict[str, tuple[str, bool]] = {}
+_status_lines: dict[str, StatusLine] = {}
 # Members of an Enum cost two look-ups; these are looked up for each response.
-_LENGTH = _Field.LENGTH
-_FRAMED_BY_LENGTH = Framing.LENGTH
+_PLAIN, _LENGTH = _Field.PLAIN, _Field.LENGTH
+_BY_LENGTH = Framing.LENGTH
 
 
-def status_line(status: str) -> tuple[str, bool]:
-    """The status line for a WSGI status, and whether a body may follow it.
+@dataclass(frozen=True)
+class StatusLine:
+    """A status line, and whether a body may follow it."""
+
+    text: str
+    body_allowed: bool
+
+
+def status_line(status: str) -> StatusLine:
+    """The status line for a WSGI status such as "200 OK".
 
     Raises:
         ValueError: it is not three digits, a space and a reason, or not a final status.
     """
-    known = _status_lines.get(status)
-    if known is not None:
-        return known
+    try:
+        return _status_lines[status]
+    except KeyError:
+        pass
     if not isinstance(status, str) or not _STATUS.match(status):
         raise ValueError(f"not a status: {status!r}")
     code = int(status[:3])
     if code < 200:
         raise ValueError(f"not a final status: {status!r}")
-    line = f"HTTP/1.1 {status}\r\n" if len(status) > 3 else f"HTTP/1.1 {status} \r\n"
-    entry = (line, code not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
+    text = f"HTTP/1.1 {status}\r\n" if len(status) > 3 else f"HTTP/1.1 {status} \r\n"
+    line = StatusLine(text, code not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
     if len(_status_lines) < _BOUND:
-        _status_lines[status] = entry
-    return entry
+        _status_lines[status] = line
+    return line
 
 
 def build_head(
-    status: str,
+    line: StatusLine,
     headers: Sequence[tuple[str, str]],
     length: int | None,
     head_only: bool,
@@ -93,7 +103,7 @@ def build_head(
     """The head of a final response.
 
     Args:
-        status: "200 OK".
+        line: the status line.
         headers: the fields of the app, in order.
         length: the length of the body in bytes, where it is known.
         head_only: the request was a HEAD.
@@ -107,16 +117,16 @@ def build_head(
     Raises:
         ValueError, TypeError: a field that must not be sent.
     """
-    line, body_allowed = status_line(status)
-    parts = [line]
-    content_length = None
+    parts = [line.text]
+    content_length = -1
     own: set[str] | None = None
     for name, value in headers:
-        field = _fields.get(name)
-        if field is None:
+        try:
+            field = _fields[name]
+        except KeyError:
             field = _classify(name)
         parts += (name, ": ", value, "\r\n")
-        if not field:
+        if field is _PLAIN:
             continue
         if field is _LENGTH:
             content_length = _content_length(value)
@@ -126,36 +136,37 @@ def build_head(
             own = own or set()
             own.add(name.lower())
     text = "".join(parts)
-    _check_lines(text, len(headers) + 1)
-
-    framing = _FRAMED_BY_LENGTH
-    framing_line = ""
-    if not body_allowed:
-        framing = Framing.NONE
-    elif content_length is None:
-        if length is not None:
-            content_length = length
-            framing_line = f"Content-Length: {length}\r\n"
-        elif http11:
-            framing = Framing.CHUNKED
-            framing_line = "Transfer-Encoding: chunked\r\n"
-        else:
-            framing = Framing.CLOSE
-            persistent = False
-    if head_only:
-        framing = Framing.NONE
-    if not persistent:
-        end = "Connection: close\r\n\r\n"
-    else:
-        end = "\r\n" if http11 else "Connection: keep-alive\r\n\r\n"
-    head = text + framing_line + _own_lines(own) + end
-    return head.encode("latin-1"), framing, content_length or 0
-
-
-def _check_lines(text: str, lines: int) -> None:
-    """What the app gave must not end a line, and so begin another field or the body."""
+    # What the app gave must not end a line, and so begin another field, or the body.
+    lines = len(headers) + 1
     if text.count("\n") != lines or text.count("\r") != lines or "\0" in text:
         raise ValueError("a header field holds CR, LF or NUL")
+
+    framing = _BY_LENGTH
+    if not line.body_allowed:
+        framing = Framing.NONE
+    elif content_length < 0:
+        framing, framing_line = _choose_framing(length, http11)
+        text += framing_line
+        content_length = length or 0
+    if head_only:
+        framing = Framing.NONE
+    if time() >= _clock.expires:
+        _clock.refresh()
+    text += _clock.lines if own is None else _lines_but(own)
+    if not persistent or framing is Framing.CLOSE:
+        text += "Connection: close\r\n\r\n"
+    else:
+        text += "\r\n" if http11 else "Connection: keep-alive\r\n\r\n"
+    return text.encode("latin-1"), framing, content_length
+
+
+def _choose_framing(length: int | None, http11: bool) -> tuple[Framing, str]:
+    """For an app that has not said how long the body is."""
+    if length is not None:
+        return Framing.LENGTH, f"Content-Length: {length}\r\n"
+    if http11:
+        return Framing.CHUNKED, "Transfer-Encoding: chunked\r\n"
+    return Framing.CLOSE, ""
 
 
 def chunk(data: bytes) -> bytes:
@@ -167,7 +178,7 @@ def error_response(status: HTTPStatus, why: str, head_only: bool = False) -> byt
     """A whole response for an error of the client or the server, after which it closes."""
     body = f"{status.value} {status.phrase}: {why}\n".encode("ascii", "replace")
     head, _, _ = build_head(
-        f"{status.value} {status.phrase}",
+        status_line(f"{status.value} {status.phrase}"),
         [("Content-Type", "text/plain; charset=utf-8")],
         len(body),
         head_only=head_only,
@@ -193,31 +204,26 @@ def _content_length(value: str) -> int:
 
 
 class _Clock:
-    """The Date field, made once a second: RFC 9110, section 6.6.1."""
+    """The fields of the server, made once a second: RFC 9110, sections 6.6.1 and 10.2.4."""
 
-    __slots__ = ("date", "date_and_server", "second")
+    __slots__ = ("date", "expires", "lines")
 
     def __init__(self) -> None:
-        self.second = 0
-        self.date = self.date_and_server = ""
+        self.refresh()
 
-    def set(self, second: int) -> None:
-        """It is this second of the epoch now."""
-        self.second = second
+    def refresh(self) -> None:
+        """A new second has begun."""
+        second = int(time())
+        self.expires = second + 1
         self.date = f"Date: {formatdate(second, usegmt=True)}\r\n"
-        self.date_and_server = self.date + _SERVER_LINE
+        self.lines = self.date + _SERVER_LINE
 
 
 _SERVER_LINE = f"Server: {SERVER}\r\n"
 _clock = _Clock()
 
 
-def _own_lines(but: set[str] | None) -> str:
-    """The fields of the server, but for those that the app has sent."""
-    now = int(time())
-    if now != _clock.second:
-        _clock.set(now)
-    if but is None:
-        return _clock.date_and_server
-    date = "" if "date" in but else _clock.date
-    return date if "server" in but else date + _SERVER_LINE
+def _lines_but(sent: set[str]) -> str:
+    """The fields of the server but for those that the app has sent itself."""
+    date = "" if "date" in sent else _clock.date
+    return date if "server" in sent else date + _SERVER_LINE

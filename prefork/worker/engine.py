@@ -74,6 +74,10 @@ class Engine:
         # Monotonic seconds, as of the last check: good enough for patience, and costs nothing.
         self.clock = monotonic()
         self._service = service
+        # Has the app serve an exchange.
+        self.execute = service.kind.executor(service.app)
+        if service.access is not None:
+            self.execute = _logged(self.execute, service.access)
         self._report = report
         self._on_empty = on_empty
         self._connections: dict[int, Connection] = {}  # by loan
@@ -125,16 +129,6 @@ class Engine:
             self._on_empty()
 
     # What connections ask for.
-
-    def execute(self, exchange: Exchange) -> None:
-        """Have the app serve an exchange."""
-        service = self._service
-        if service.access is None:
-            service.kind.execute(exchange, service.app)
-            return
-        began = monotonic()
-        service.kind.execute(exchange, service.app)
-        service.access.log(exchange, monotonic() - began)
 
     def wait_writable(self, sock: socket.socket) -> None:
         """Hold the app up until its client takes more of the response.
@@ -195,3 +189,14 @@ class Engine:
         owner = getattr(getattr(context, "callback", None), "__self__", None)
         if isinstance(owner, Connection):
             owner.close()
+
+
+def _logged(
+    execute: Callable[[Exchange], None], access: AccessLogger
+) -> Callable[[Exchange], None]:
+    def execute_and_log(exchange: Exchange) -> None:
+        began = monotonic()
+        execute(exchange)
+        access.log(exchange, monotonic() - began)
+
+    return execute_and_log

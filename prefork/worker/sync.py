@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import select
 import socket
+from collections.abc import Callable
 
 from prefork.wsgi import App, Exchange
 
 MULTITHREAD = False
 
 
-def execute(exchange: Exchange, app: App) -> None:
-    """Call the app for this exchange, and return when it has given its whole response."""
-    exchange.run(app)
+def executor(app: App) -> Callable[[Exchange], None]:
+    """What calls the app for an exchange, and returns when it has given its whole response."""
+
+    def execute(exchange: Exchange) -> None:
+        exchange.run(app)
+
+    return execute
 
 
 def wait_writable(sock: socket.socket, seconds: float) -> None:
