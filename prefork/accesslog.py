@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prefork.wsgi import Exchange
 
 _ATOM = re.compile(
-    r"%\((?:\{(?P<name>[^}]+)\}(?P<kind>[ioe])|(?P<atom>[a-zA-Z]))\)s|%(?P<other>.)?"
+    r"%\((?:\{(?P<name>[^}]+)\}(?P<kind>[ioe])|(?P<atom>[a-zA-Z]))\)s|%(?P<other>\([^)]*\).?|.)?"
 )
 _UNPRINTABLE = re.compile(r'[\x00-\x1f\x7f-\x9f"\\]')
 

@@ -11,8 +11,10 @@ import argparse
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time
 from typing import Any, get_args, get_origin
 
 import msgspec
@@ -22,6 +24,7 @@ from prefork import __version__
 from prefork.errors import UsageError
 from prefork.settings import TABLE, Group, Setting, Settings
 
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 _ALIASES = {row.option.alias: row.name for row in TABLE.values() if row.option.alias}
 
 
@@ -131,14 +134,18 @@ def parser() -> argparse.ArgumentParser:
 
 def key_toml(key: str) -> str:
     """A TOML key."""
-    return key if key.replace("_", "").replace("-", "").isalnum() else json.dumps(key)
+    return key if _BARE_KEY.match(key) else value_toml(key)
 
 
 def value_toml(value: Any) -> str:
-    """A TOML value: JSON writes strings, numbers, booleans and arrays of them alike."""
+    """A TOML value: JSON writes strings, numbers, booleans and arrays of them alike, but for DEL
+    and for what is not Unicode, such as undecodable bytes of the environment."""
+    if isinstance(value, date | time):
+        return str(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _add_flag(section: argparse._ArgumentGroup, row: Setting) -> None:
@@ -167,7 +174,7 @@ def _default_note(row: Setting) -> str:
 def _from_platform(environ: Mapping[str, str]) -> Iterator[Given]:
     port = environ.get("PORT")
     if port:
-        if not (port.isdigit() and int(port) < 65536):
+        if not (port.isascii() and port.isdigit() and int(port) < 65536):
             raise UsageError(f"$PORT = {port!r}: expected a port number")
         yield Given("bind", [f"0.0.0.0:{port}"], "$PORT", text=False)
     concurrency = environ.get("WEB_CONCURRENCY")
@@ -217,11 +224,11 @@ def _line_of(key: str, text: str) -> int:
     It is the line after the longest beginning of the text that parses and lacks the key: what
     TOML says of keys, quoted, dotted, in tables or in multi-line strings, need not be known.
     """
-    lines = text.splitlines(keepends=True)
+    lines = text.split("\n")
     found = 1
     for count in range(len(lines)):
         try:
-            document = tomli.loads("".join(lines[:count]))
+            document = tomli.loads("\n".join([*lines[:count], ""]))
         except tomli.TOMLDecodeError:
             continue
         if key in document:
@@ -251,7 +258,7 @@ def _convert(given: Given) -> Any:
         why = f"expected {_words(row.choices)}" if row.choices else _plain(str(error))
     except ValueError as error:
         why = str(error)
-    shown = given.value if isinstance(given.value, str) else value_toml(given.value)
+    shown = given.value if given.text and isinstance(given.value, str) else value_toml(given.value)
     raise UsageError(f"{given.origin}: {given.name} = {shown}: {why}")
 
 
@@ -261,15 +268,22 @@ def _parse_text(row: Setting, value: str | list[Any]) -> Any:
         return row.option.parse(value)
     if not _is_collection(row):
         return value
-    parts = value
-    if isinstance(value, str):
-        parts = [part.strip() for part in value.split(",") if part.strip()]
     if get_origin(get_args(row.type)[0]) is not dict:
-        return parts
+        given = [value] if isinstance(value, str) else value
+        return [part for text in given for part in _split(text)]
+    # A repeated flag gives one pair at a time, which may hold commas.
+    parts = _split(value) if isinstance(value, str) else value
     pairs = [str(part).partition("=") for part in parts]
     if not all(key and equals for key, equals, _ in pairs):
         raise ValueError("expected KEY=VALUE")
     return {key: item for key, _, item in pairs}
+
+
+def _split(text: Any) -> list[Any]:
+    """The items of a list that is written in one string; what is no string stays as it is."""
+    if not isinstance(text, str):
+        return [text]
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _is_collection(row: Setting) -> bool:

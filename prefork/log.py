@@ -39,15 +39,19 @@ class LogFile:
         self._path = "" if path == STANDARD else os.path.abspath(path)
         self.patient = False
         self.lost = 0
+        # Whether the last line was cut in the middle.
+        self._cut = False
         try:
             self.fd = self._open() if self._path else standard
-        except OSError as error:
-            raise UsageError(f"log file {path}: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise UsageError(f"log file {path}: {why}") from None
 
     def write(self, line: str) -> None:
         """Append a line, which has no newline yet. Without `patient` it never waits."""
         if self.lost:
-            line = f"({self.lost} lines before this one were lost)\n{line}"
+            start = "\n" if self._cut else ""
+            line = f"{start}({self.lost} lines before this one were lost)\n{line}"
         data = (line + "\n").encode("utf-8", "backslashreplace")
         # Where could it be said that a log can't be written? It is counted.
         try:
@@ -55,6 +59,7 @@ class LogFile:
         except OSError:
             written = False
         self.lost = 0 if written else self.lost + 1
+        self._cut = False if written else self._cut
 
     def reopen(self) -> None:
         """Open the path anew, after a log rotation; the number of the fd stays the same.
@@ -83,6 +88,7 @@ class LogFile:
             if not _writable(self.fd):
                 return False
             data = data[os.write(self.fd, data[:_PIPE_BUF]) :]
+            self._cut = True
         return True
 
     def _open(self) -> int:

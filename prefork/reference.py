@@ -4,15 +4,17 @@
     python -m prefork.reference conf    what conf/prefork.toml is
 
 The same code makes the same text on every machine and day: the version stands for the date.
+
+The texts here are a little of Markdown: a blank line ends a paragraph, `backticks` are bold type,
+and a paragraph that is indented is a command.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
+import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import inspect
 
@@ -22,225 +24,260 @@ from prefork.errors import BootError, PreforkError, UsageError
 from prefork.settings import TABLE, Group, Setting
 from prefork.signals import COMMANDS, Command
 
-EXIT_STATUS = {
-    0: "It was told to stop, or has shown or checked what it was asked to, and all was well.",
-    PreforkError.exit_code: "It failed for another reason than those below.",
-    UsageError.exit_code: "The command line, an environment variable, the configuration file or "
-    "an address to listen on can't be used.",
-    BootError.exit_code: "The first workers failed to boot: the app can't be imported, raised, "
-    "or was not ready in time.",
-}
+# TOML has no value that means "not set": these lines show one that could be.
+INSTEAD_OF_NONE = {"umask": "0o022"}
 
-# TOML has no value that means "not set": these lines show another one.
-_INSTEAD_OF_NONE = {"umask": "0o022"}
+_SAMPLE_WIDTH = 98
+_MAN_WIDTH = 78
 
-_WIDTH = 78
+_SAMPLE_HEAD = f"""\
+# The settings of prefork {__version__}, each at its default.
+#
+# To set one, take away the # before it. The command line and the PREFORK_ variables win over
+# this file; `prefork -c FILE --print-config` shows what is in effect, and where it came from.
+"""
 
 _DESCRIPTION = """\
-Serves a WSGI app (PEP 3333) over HTTP/1.1. A master process listens, accepts the connections and \
-keeps them; worker processes, which it forks, run the app. A connection is only lent to a worker, \
-so a worker can end at any time, and what waits on its connections is served by another.
+Serves a WSGI app (PEP 3333) over HTTP/1.1. A master process listens, accepts the connections and
+keeps them; worker processes, which it forks, run the app. A connection is only lent to a worker:
+whatever becomes of the worker, a connection on which no request was being executed goes on with
+another.
 
-SIGHUP replaces the workers one at a time, the new one first. A new worker that fails to boot \
-ends the reload and leaves the old ones serving.
+`SIGHUP` replaces the workers, one at a time and the new one first. A new worker that fails to
+boot ends the reload, and the old ones go on.
 
 It stays in the foreground, and says on standard error what it does.
 """
 
 _CONFIGURATION = """\
-The file given by -c, or by PREFORK_CONFIG, is TOML, whose keys are the settings above. A key \
-that is no setting, or a value that is not valid, is an error that names the file and the line.
+The file given with `-c` is TOML; its keys are named with the options above. A key that is no
+setting, or a value that is not valid, is an error that names the file and the line.
 
-A value on the command line wins over one from a PREFORK_ variable, then comes the file, then PORT \
-and WEB_CONCURRENCY, then the default. --print-config shows the outcome, and where each value \
-came from.
+A value on the command line wins over one from a `PREFORK_` variable, that over the file, the
+file over `PORT` and `WEB_CONCURRENCY`, and these over the default.
 
-A reload reads the file again; if it can't be used, nothing changes. What the master opens once, \
-the addresses, the pid file and the logs, changes with a restart only.
+A reload reads the file again; if it can't be used, nothing changes. What the master opens once
+(addresses, pid file, logs) changes with a restart only.
 
-This prints a commented sample with every setting:
+This prints a file of comments with every setting:
+
+    python -m prefork.reference conf
 """
 
-_VARIABLES = {
-    "PORT": "Port to listen on, on all IPv4 addresses, where no address is set.",
-    "WEB_CONCURRENCY": "Number of workers, or auto, where that is not set.",
-    "PREFORK_CONFIG": "The configuration file, where -c is not given.",
-    "PREFORK_SETTING": "Any setting by its name in capitals, such as PREFORK_WORKERS. Several "
-    "values are separated by commas; PREFORK_ENV has the form KEY=VALUE,KEY=VALUE.",
+_ENVIRONMENT = {
+    "PORT": "Port to listen on, at every IPv4 address of the host, where `bind` is not set.",
+    "WEB_CONCURRENCY": "Number of workers, or `auto`, where `workers` is not set.",
+    "PREFORK_CONFIG": "The configuration file, where `-c` is not given.",
+    "PREFORK_*": "The setting of that name, as in `PREFORK_LOG_LEVEL=debug`. Several values are "
+    "separated by commas; those of `PREFORK_ENV` have the form KEY=VALUE.",
 }
 
-_TO_A_WORKER = "A worker that is sent SIGTERM finishes its requests, exits, and is replaced."
+_TO_A_WORKER = """\
+A worker that gets `SIGTERM` is replaced: it finishes its requests and exits.
+"""
 
-_EXAMPLES = {
-    "The demo that comes with prefork, with two workers:": "prefork prefork.demo:app -w 2",
-    "An app made by a factory, on a unix socket for a proxy:": (
-        "prefork 'mysite:create_app()' -b unix:/run/mysite.sock"
-    ),
-    "What would be in effect, and whether the app can be imported:": (
-        "prefork mysite:app -c mysite.toml --print-config",
-        "prefork mysite:app -c mysite.toml --check-config",
-    ),
-    "Deploy new code:": "kill -HUP $(cat /run/mysite.pid)",
+EXIT_STATUS = {
+    0: "Stopped as it was told to, or `--check-config` found nothing wrong.",
+    PreforkError.exit_code: "Failed for a reason that is not listed below.",
+    UsageError.exit_code: "The command line or the configuration can't be used, or what it names: "
+    "an address, a file, a user.",
+    BootError.exit_code: "No worker booted at the start: the app can't be imported, has raised "
+    "an exception, or was not ready in time.",
 }
 
-_ROFF = str.maketrans(
-    {
-        "\\": r"\e",
-        "-": r"\-",
-        "'": r"\(aq",
-        '"': r"\(dq",
-        "`": r"\(ga",
-        "^": r"\(ha",
-        "~": r"\(ti",
-    }
-)
+_FILES = {
+    "conf/prefork.toml, conf/Procfile": "Samples, in the source distribution.",
+    "/proc/sys/net/core/somaxconn": "The most that the kernel lets `backlog` be.",
+    "/sys/fs/cgroup/cpu.max": 'The CPUs that `workers = "auto"` counts in a container.',
+}
+
+_EXAMPLES = """\
+The demo, with two workers:
+
+    prefork prefork.demo:app -w 2
+
+What a factory makes, on a unix socket:
+
+    prefork 'mysite:make()' -b unix:/run/mysite.sock
+
+Try a configuration before it is used:
+
+    prefork -c mysite.toml --check-config
+
+Deploy new code:
+
+    kill -HUP "$(cat mysite.pid)"
+"""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what the one argument names."""
-    texts: dict[str, Callable[[], str]] = {"man": man_page, "conf": sample}
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the text that the only argument names."""
+    texts = {"man": man_page, "conf": sample}
     command = argparse.ArgumentParser(prog="python -m prefork.reference")
     command.add_argument("text", choices=texts)
     print(texts[command.parse_args(arguments).text](), end="")
-    return 0
 
 
 def valid_values(row: Setting) -> str:
     """What a setting may be, in words."""
     if row.choices:
         return " or ".join(value_toml(choice) for choice in row.choices)
-    return _values(inspect.type_info(row.type))
+    return _type_words(inspect.type_info(row.type))
+
+
+def _type_words(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.StrType():
+            return "string"
+        case inspect.IntType():
+            return "whole number" + _bounds(kind)
+        case inspect.FloatType():
+            return "number" + _bounds(kind)
+        case inspect.LiteralType(values):
+            return " or ".join(value_toml(value) for value in values)
+        case inspect.ListType(item_type=item):
+            return f"list of {_type_words(item)}s"
+        case inspect.DictType(value_type=item):
+            return f"table of {_type_words(item)}s"
+        case inspect.UnionType(types):
+            known = [one for one in types if not isinstance(one, inspect.NoneType)]
+            return " or ".join(map(_type_words, known))
+    raise NotImplementedError(f"no words for {kind}")
+
+
+def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
+    limits = {"above": kind.gt, "at least": kind.ge, "below": kind.lt, "at most": kind.le}
+    said = [f"{word} {limit}" for word, limit in limits.items() if limit is not None]
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _settings(group: Group) -> list[Setting]:
+    return [row for row in TABLE.values() if row.option.group is group]
 
 
 # The sample configuration.
 
 
 def sample() -> str:
-    """A TOML file of comments, in which each setting stands at its default value."""
-    lines = [
-        f"# The settings of prefork {__version__}, at their defaults.",
-        "#",
-        "# Take away the # before a setting to set it. The command line and PREFORK_ variables",
-        "# win over this file; --print-config shows what is in effect, and why.",
-    ]
+    """A TOML file of comments, in which every setting stands at its default."""
+    lines = [_SAMPLE_HEAD]
     for group in Group:
-        lines += ["", "", f"# ---- {group.value} ----"]
-        for row in _rows(group):
-            lines += ["", *textwrap.wrap(row.option.help, _WIDTH, **_comment)]
-            lines += textwrap.wrap(f"Valid: {valid_values(row)}.", _WIDTH, **_comment)
-            lines.append(f"#{row.name} = {_sample_value(row)}")
-    return "\n".join(lines) + "\n"
+        lines.append(f"\n# ---- {group.value} ----\n")
+        for row in _settings(group):
+            text = f"{row.option.help} Valid: {valid_values(row)}."
+            lines += [f"# {line}" for line in _wrapped(text, _SAMPLE_WIDTH - 2)]
+            value = INSTEAD_OF_NONE[row.name] if row.default is None else value_toml(row.default)
+            lines.append(f"#{row.name} = {value}\n")
+    return "\n".join(lines)
 
 
-_comment: dict[str, Any] = {
-    "initial_indent": "# ",
-    "subsequent_indent": "# ",
-    "break_on_hyphens": False,
-}
+# The man page, in the macros of man(7).
 
-
-def _sample_value(row: Setting) -> str:
-    return _INSTEAD_OF_NONE[row.name] if row.default is None else value_toml(row.default)
-
-
-# The man page, in the man(7) macros.
+_ROFF = str.maketrans(
+    {"\\": r"\e", "-": r"\-", "'": r"\(aq", '"': r"\(dq", "^": r"\(ha", "~": r"\(ti"}
+)
 
 
 def man_page() -> str:
     """The man page prefork(1)."""
+    exits = {str(code): text for code, text in EXIT_STATUS.items()}
+    sections: dict[str, Iterable[str]] = {
+        "NAME": [r"prefork \- serve a WSGI app from worker processes"],
+        "SYNOPSIS": [r"\fBprefork\fR \fIAPP\fR [\fB\-c\fR \fIFILE\fR] [\fIoptions\fR]"],
+        "DESCRIPTION": _prose(_DESCRIPTION),
+        "OPTIONS": _options(),
+        "CONFIGURATION FILE": _prose(_CONFIGURATION),
+        "ENVIRONMENT": _list(_ENVIRONMENT),
+        "SIGNALS": [*_list(_signals()), ".PP", *_prose(_TO_A_WORKER)],
+        "EXIT STATUS": _list(exits),
+        "FILES": _list(_FILES),
+        "EXAMPLES": _prose(_EXAMPLES),
+        "SEE ALSO": [".BR kill (1),", ".BR nginx (8),", ".BR signal (7)"],
+    }
     lines = [
         r".\" Made by `make docs` from the settings table.",
         f'.TH PREFORK 1 "" "prefork {__version__}" "User Commands"',
-        *_section("NAME", [r"prefork \- serve a WSGI app from pre\-forked workers"]),
-        *_section("SYNOPSIS", [r"\fBprefork\fR \fIAPP\fR [\fB\-c\fR \fIFILE\fR] [\fIoptions\fR]"]),
-        *_section("DESCRIPTION", _paragraphs(_DESCRIPTION)),
-        *_section("OPTIONS", _options()),
-        *_section("CONFIGURATION FILE", _paragraphs(_CONFIGURATION)),
-        *_literally("python -m prefork.reference conf"),
-        *_section("ENVIRONMENT", _definitions(_VARIABLES)),
-        *_section("SIGNALS", [*_definitions(_signals()), ".PP", *_text(_TO_A_WORKER)]),
-        *_section("EXIT STATUS", _definitions({str(n): why for n, why in EXIT_STATUS.items()})),
-        *_section("FILES", _definitions(_files())),
-        *_section("EXAMPLES", _examples()),
-        *_section("SEE ALSO", [r".BR nginx (8), .BR signal (7), .BR unix (7)"]),
     ]
+    for title, content in sections.items():
+        lines += [f".SH {title}", *content]
     return "\n".join(lines) + "\n"
 
 
 def _options() -> Iterator[str]:
     actions = {action.dest: action for action in parser()._actions}
     for dest, action in actions.items():
-        if dest not in TABLE and action.option_strings:
-            yield from _definition(_flags(action), _sentence(action.help or ""))
+        if dest not in TABLE and dest != "APP":
+            yield from _item(_synopsis(action), _sentence(action.help or ""))
     for group in Group:
-        yield f".SS {_escape(group.value)}"
-        for row in _rows(group):
-            yield from _definition(_flags(actions.get(row.name, actions["APP"])), row.option.help)
+        yield f".SS {_escaped(group.value)}"
+        for row in _settings(group):
+            action = actions["APP" if row.name == "app" else row.name]
+            yield from _item(_synopsis(action), row.option.help)
             yield ".br"
-            yield from _text(_facts(row))
+            yield from _prose(_facts(row))
 
 
-def _flags(action: argparse.Action) -> str:
-    """The flags with their metavar, in roff."""
-    metavar = rf"\fI{_escape(str(action.metavar))}\fR" if action.metavar else ""
-    flags = ", ".join(rf"\fB{_escape(flag)}\fR" for flag in action.option_strings)
-    return f"{flags} {metavar}".strip()
+def _synopsis(action: argparse.Action) -> str:
+    """How an option is written: its flags and what follows them."""
+    if not action.option_strings:
+        return rf"\fI{_escaped(action.dest)}\fR"
+    flags = ", ".join(rf"\fB{_escaped(flag)}\fR" for flag in action.option_strings)
+    return rf"{flags} \fI{_escaped(str(action.metavar))}\fR" if action.metavar else flags
 
 
 def _facts(row: Setting) -> str:
-    alias = f" (or {row.option.alias})" if row.option.alias else ""
-    default = "not set" if row.default is None else value_toml(row.default)
-    return f"Key {row.name}{alias}, variable {row.variable}: {valid_values(row)}; {default}."
+    key = f"`{row.name}`" + (f" (or `{row.option.alias}`)" if row.option.alias else "")
+    default = "" if row.default in ("", None, [], {}) else f" Default: {value_toml(row.default)}."
+    return f"Key {key}, variable `{row.variable}`. Valid: {valid_values(row)}.{default}"
 
 
 def _signals() -> dict[str, str]:
-    return {
-        ", ".join(number.name for number in COMMANDS if COMMANDS[number] is command): _sentence(
-            command.value
-        )
-        for command in Command
-    }
+    """What the master is told, by the names of the signals that tell it."""
+    names: dict[Command, list[str]] = {}
+    for number, command in COMMANDS.items():
+        names.setdefault(command, []).append(number.name)
+    return {", ".join(names[command]): _sentence(command.value) for command in names}
 
 
-def _files() -> dict[str, str]:
-    return {
-        "conf/prefork.toml, conf/Procfile": "Samples, in the source distribution.",
-    }
+def _list(items: Mapping[str, str]) -> Iterator[str]:
+    for term, text in items.items():
+        yield from _item(rf"\fB{_escaped(term)}\fR", text)
 
 
-def _examples() -> Iterator[str]:
-    for what, commands in _EXAMPLES.items():
-        yield ".PP"
-        yield from _text(what)
-        yield from _literally(*([commands] if isinstance(commands, str) else commands))
+def _item(term: str, text: str) -> list[str]:
+    return [".TP", term, *_prose(text)]
 
 
-def _section(title: str, lines: Sequence[str] | Iterator[str]) -> Iterator[str]:
-    yield f".SH {title}"
-    yield from lines
-
-
-def _definitions(entries: dict[str, str]) -> Iterator[str]:
-    for term, text in entries.items():
-        yield from _definition(rf"\fB{_escape(term)}\fR", text)
-
-
-def _definition(term: str, text: str) -> Iterator[str]:
-    yield ".TP"
-    yield term
-    yield from _text(text)
-
-
-def _paragraphs(text: str) -> Iterator[str]:
-    for number, paragraph in enumerate(text.strip().split("\n\n")):
+def _prose(text: str) -> Iterator[str]:
+    for number, paragraph in enumerate(text.rstrip().split("\n\n")):
         if number:
             yield ".PP"
-        yield from _text(paragraph)
+        if paragraph.startswith("    "):
+            yield from (".RS 4", ".EX", _escaped(paragraph.strip()), ".EE", ".RE")
+            continue
+        bold = re.sub(r"`(.*?)`", r"\\fB\1\\fR", _escaped(paragraph), flags=re.DOTALL)
+        for line in _wrapped(bold, _MAN_WIDTH):
+            # A line that begins with a dot would be a command.
+            yield rf"\&{line}" if line.startswith(".") else line
 
 
-def _literally(*commands: str) -> list[str]:
-    return [".PP", ".RS 4", ".EX", *map(_escape, commands), ".EE", ".RE"]
+def _escaped(text: str) -> str:
+    """Text in which roff finds nothing that means something to it, dots in front aside."""
+    return text.translate(_ROFF)
 
 
-def _text(text: str) -> list[str]:
-    return [_harmless(line) for line in textwrap.wrap(_escape(text), _WIDTH, **_UNBROKEN)]
+# Text.
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+if __name__ == "__main__":
+    main()

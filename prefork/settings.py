@@ -47,11 +47,16 @@ class Option:
 
 
 def _octal(text: str) -> int:
-    return int(text, 8)
+    try:
+        return int(text, 8)
+    except ValueError:
+        raise ValueError("expected an octal number, such as 022") from None
 
 
-Seconds = Annotated[float, Meta(ge=0)]
-Timeout = Annotated[float, Meta(gt=0)]
+# At most a year: "endless" is a number that somebody has thought about.
+_YEAR = 365 * 86400
+Seconds = Annotated[float, Meta(ge=0, le=_YEAR)]
+Timeout = Annotated[float, Meta(gt=0, le=_YEAR)]
 
 # The board has rows for twice as many, and more: each may have a replacement beside it.
 MOST_WORKERS = 400
@@ -312,7 +317,7 @@ TABLE = _table()
 
 def worker_count(settings: Settings, usable_cpus: Callable[[], int]) -> int:
     """The number of slots that `workers` asks for."""
-    return usable_cpus() if settings.workers == "auto" else settings.workers
+    return min(usable_cpus(), MOST_WORKERS) if settings.workers == "auto" else settings.workers
 
 
 def idle_timeout(settings: Settings) -> float:

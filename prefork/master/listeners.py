@@ -53,11 +53,11 @@ def parse_address(text: str) -> Address:
         path = text.removeprefix("unix:")
         if path.startswith("//"):
             path = path[2:]
-        if path:
+        if path and "\0" not in path:
             return UnixAddress(os.path.abspath(path), text)
     elif text.startswith("fd://"):
         number = text.removeprefix("fd://")
-        if number.isdigit():
+        if number.isascii() and number.isdigit() and int(number) < 1 << 31:
             return InheritedAddress(int(number), text)
     elif match := _TCP.match(text):
         port = int(match["port"])
@@ -113,6 +113,9 @@ def bind_all(
         UsageError: an address is malformed, taken, or not to be had.
     """
     addresses = [parse_address(text) for text in texts]
+    for text in texts:
+        if texts.count(text) > 1 and not text.endswith(":0"):
+            raise UsageError(f"bind = {text}: given twice")
     bound: list[Listener] = []
     try:
         bound.extend(_bind(address, addresses, backlog, umask, owner) for address in addresses)
@@ -139,9 +142,10 @@ def _bind(
             listener = _adopt(address)
         listener.sock.listen(backlog)
         listener.sock.setblocking(False)
-    except OSError as error:
-        # gaierror and the socket module's own messages have no errno of the kernel.
-        why = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:
+        # The socket module's own messages have no errno of the kernel; a name that can't be one
+        # of the DNS is a UnicodeError.
+        why = (isinstance(error, OSError) and error.strerror) or error
         raise UsageError(f"bind = {address.text}: {why}") from None
     return listener
 
