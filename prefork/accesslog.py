@@ -75,7 +75,7 @@ def compile_format(format: str) -> tuple[str, list[Atom]]:
         elif match["kind"]:
             atoms.append(_FIELDS[match["kind"]](match["name"]))
         else:
-            raise UsageError(f"access_log_format: there is no {match[0]!r}")
+            raise UsageError(f"access_log_format: there is no {match[0]!r}", "access_log_format")
         return "%s"
 
     return _ATOM.sub(compiled, format), atoms

@@ -21,7 +21,7 @@ import msgspec
 import tomli
 
 from prefork import __version__
-from prefork.errors import UsageError
+from prefork.errors import PreforkError, UsageError
 from prefork.settings import TABLE, Group, Setting, Settings
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
@@ -47,6 +47,12 @@ class Config:
 
     settings: Settings
     origins: Mapping[str, str]
+
+    def located(self, error: PreforkError) -> PreforkError:
+        """The error, with the origin of the setting that is at fault in front."""
+        setting = error.setting if isinstance(error, UsageError) else ""
+        origin = self.origins.get(setting)
+        return UsageError(f"{origin}: {error}") if origin else error
 
     def as_toml(self) -> str:
         """All settings as a TOML file, each with its origin in a comment."""
@@ -253,7 +259,9 @@ def _convert(given: Given) -> Any:
         value = (
             _parse_text(row, given.value) if isinstance(given.value, str | list) else given.value
         )
-        return msgspec.convert(value, row.type, strict=not given.text)
+        converted = msgspec.convert(value, row.type, strict=not given.text)
+        _refuse_nul(converted)
+        return converted
     except msgspec.ValidationError as error:
         why = f"expected {_words(row.choices)}" if row.choices else _plain(str(error))
     except ValueError as error:
@@ -284,6 +292,16 @@ def _split(text: Any) -> list[Any]:
     if not isinstance(text, str):
         return [text]
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _refuse_nul(value: Any) -> None:
+    """No path, address or variable can hold a NUL, as the kernel would take it for the end."""
+    texts = [*value, *value.values()] if isinstance(value, dict) else value
+    for text in texts if isinstance(texts, list) else [texts]:
+        if isinstance(text, str) and "\0" in text:
+            raise ValueError("holds a NUL")
+    if isinstance(value, dict) and not all(key and "=" not in key for key in value):
+        raise ValueError("not the name of an environment variable")
 
 
 def _is_collection(row: Setting) -> bool:

@@ -21,9 +21,18 @@ class PreforkError(Exception):
 
 
 class UsageError(PreforkError):
-    """A setting, an option or a configuration file that can't be used."""
+    """A setting, an option or a configuration file that can't be used.
+
+    Args:
+        why: what is wrong.
+        setting: the setting that is at fault, where the raiser does not know its origin.
+    """
 
     exit_code = 2
+
+    def __init__(self, why: str, setting: str = "") -> None:
+        super().__init__(why)
+        self.setting = setting
 
 
 class BootError(PreforkError):

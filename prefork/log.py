@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import select
-import sys
 import time
 from dataclasses import dataclass
 from typing import IO
@@ -30,12 +29,13 @@ class LogFile:
     Args:
         path: where it is; '-' for `standard`.
         standard: the fd that '-' stands for.
+        setting: the setting that names the path.
 
     Raises:
         UsageError: it can't be opened.
     """
 
-    def __init__(self, path: str, standard: int) -> None:
+    def __init__(self, path: str, standard: int, setting: str = "") -> None:
         self._path = "" if path == STANDARD else os.path.abspath(path)
         self.patient = False
         self.lost = 0
@@ -45,7 +45,7 @@ class LogFile:
             self.fd = self._open() if self._path else standard
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            raise UsageError(f"log file {path}: {why}") from None
+            raise UsageError(f"log file {path}: {why}", setting) from None
 
     def write(self, line: str) -> None:
         """Append a line, which has no newline yet. Without `patient` it never waits."""
@@ -154,8 +154,8 @@ def start(error_log: str, access_log: str, level: str) -> Logs:
     Raises:
         UsageError: a file can't be opened.
     """
-    error = ErrorLog(LogFile(error_log, sys.stderr.fileno()))
-    access = LogFile(access_log, sys.stdout.fileno()) if access_log else None
+    error = ErrorLog(LogFile(error_log, 2, "error_log"))
+    access = LogFile(access_log, 1, "access_log") if access_log else None
     logger = logging.getLogger("prefork")
     logger.addHandler(error)
     logger.propagate = False

@@ -42,16 +42,16 @@ def user_and_group(settings: Settings) -> tuple[int | None, int | None]:
     if settings.user:
         name = settings.user
         try:
-            entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
-        except KeyError:
-            raise UsageError(f"user = {name}: no such user") from None
+            entry = pwd.getpwuid(int(name)) if _is_number(name) else pwd.getpwnam(name)
+        except (KeyError, OverflowError):
+            raise UsageError(f"user = {name}: no such user", "user") from None
         user, group = entry.pw_uid, entry.pw_gid
     if settings.group:
         name = settings.group
         try:
-            group = (grp.getgrgid(int(name)) if name.isdigit() else grp.getgrnam(name)).gr_gid
-        except KeyError:
-            raise UsageError(f"group = {name}: no such group") from None
+            group = (grp.getgrgid(int(name)) if _is_number(name) else grp.getgrnam(name)).gr_gid
+        except (KeyError, OverflowError):
+            raise UsageError(f"group = {name}: no such group", "group") from None
     return user, group
 
 
@@ -76,6 +76,18 @@ def close_all_fds_but(keep: set[int]) -> None:
             os.closerange(low, fd)
             low = fd + 1
     os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def open_standard_streams() -> None:
+    """Make sure that fds 0 to 2 are taken, if only by /dev/null: whatever got one of these numbers
+    otherwise, a client's connection say, would be written to as if it were standard error."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _cgroup_v2_quota() -> float | None:

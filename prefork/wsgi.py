@@ -135,7 +135,7 @@ class Exchange:
                     close()
         except Disconnected:
             self.persistent = False
-        except (Exception, SystemExit):  # noqa: BLE001  whatever an app raises ends here
+        except BaseException:  # noqa: BLE001  whatever an app raises ends here
             self._fail()
 
     def start_response(
@@ -170,8 +170,11 @@ class Exchange:
             data = b""
         else:
             self.sent += len(data)
-        if head or data:
-            self._transport.send(head + data)
+        data = head + data
+        # Only now: if the app gave no bytes, nothing is out yet, and it can still be a 500.
+        self.head_sent = True
+        if data:
+            self._transport.send(data)
 
     def _send_each(self, result: Iterable[bytes]) -> None:
         """Send each part as it comes: PEP 3333, "Buffering and Streaming"."""
@@ -193,28 +196,29 @@ class Exchange:
         """Send the body in one go with the head: its length is known."""
         head = self._head(len(body))
         if self._framing is _LENGTH and self._left == len(body):
+            data = head + body
             self.sent = len(body)
-            self._transport.send(head + body)
+            self.head_sent = True
+            self._transport.send(data)
             self.complete = True
             return
-        body = self._within_length(body) if self._framing is _LENGTH else b""
-        self._transport.send(head + body)
+        data = head + (self._within_length(body) if self._framing is _LENGTH else b"")
+        self.head_sent = True
+        self._transport.send(data)
         self._end_of_body()
 
     def _head(self, length: int | None) -> bytes:
         if not self.status:
             raise AssertionError("start_response was not called before the body")
         request = self.request
-        self.persistent = request.persistent and not self._transport.retiring
-        head, self._framing, self._left = build_head(
+        head, self._framing, self._left, self.persistent = build_head(
             self._line,
             self.headers,
             length,
             request.environ["REQUEST_METHOD"] == "HEAD",
             request.http11,
-            self.persistent,
+            request.persistent and not self._transport.retiring,
         )
-        self.head_sent = True
         return head
 
     def _within_length(self, data: bytes) -> bytes:
@@ -235,8 +239,6 @@ class Exchange:
             )
             self.persistent = False
             return
-        if self._framing is Framing.CLOSE:
-            self.persistent = False
         self.complete = True
 
     def _fail(self) -> None:

@@ -42,6 +42,14 @@ class Limits:
         return self.line + self.fields * (self.field_size + 4)
 
 
+class _BodyCallbacks:
+    """The callbacks of a parser that only sees a body."""
+
+    def __init__(self, parser: RequestParser) -> None:
+        self.on_body = parser.on_body
+        self.on_message_complete = parser.on_message_complete
+
+
 # A member of an Enum costs two look-ups; these are looked up for each request.
 _IDLE, _HEAD, _BODY = Phase.IDLE, Phase.HEAD, Phase.BODY
 
@@ -88,6 +96,7 @@ class RequestParser:
         "_target",
         "_template",
         "_unframed",
+        "_upgrading",
         "continue_wanted",
         "phase",
         "requests",
@@ -104,6 +113,8 @@ class RequestParser:
         self.phase = Phase.IDLE
         self.requests: deque[Request] = deque()
         self.continue_wanted = False
+        self._upgrading = False
+        self._repeated: tuple[str, ...] = ()
 
     def feed(self, data: bytes) -> None:
         """Parse what has arrived.
@@ -118,6 +129,8 @@ class RequestParser:
         except httptools.HttpParserUpgrade as upgrade:
             # No upgrade is offered, so what follows is HTTP/1.1 as before (RFC 9110, 7.8).
             rest = data[upgrade.args[0] :]
+            if self._upgrading:
+                rest = self._go_on_with_body() + rest
             if rest:
                 self.feed(rest)
         except httptools.HttpParserCallbackError as error:
@@ -137,7 +150,7 @@ class RequestParser:
     def on_message_begin(self) -> None:
         self.phase = _HEAD
         self._environ = self._template.copy()
-        self._repeated = 0
+        self._repeated = ()
         self._body: Body | None = None
 
     def on_url(self, part: bytes) -> None:
@@ -153,14 +166,14 @@ class RequestParser:
             key = _key(name)
         environ = self._environ
         if key in environ:
-            self._repeat(key, value.decode("latin-1"))
+            self._repeat(key, value.strip().decode("latin-1"))
         else:
-            environ[key] = value.decode("latin-1")
+            environ[key] = value.strip().decode("latin-1")
 
     def on_headers_complete(self) -> None:
         parser = self._parser
         environ = self._environ
-        fields = len(environ) - len(self._template) + self._repeated
+        fields = len(environ) - len(self._template) + len(self._repeated)
         if fields > self._limits.fields or self._unframed > self._limits.field_size:
             self._check_fields(fields)
         version = parser.get_http_version()
@@ -186,6 +199,8 @@ class RequestParser:
         environ["PATH_INFO"] = target
         if _DROPPED in environ:
             del environ[_DROPPED]
+        if "HTTP_HOST" not in environ and self._http11:
+            raise HTTPError(HTTPStatus.BAD_REQUEST, "no Host")  # RFC 9112, section 3.2
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             self._begin_body(environ)
 
@@ -198,32 +213,61 @@ class RequestParser:
         environ = self._environ
         body = self._body
         if body is not None:
+            if self._upgrading:
+                return  # llhttp takes the body for the other protocol: see feed()
             environ = self._head
+            del self._head
+            self._body = None
             if environ.pop("HTTP_TRANSFER_ENCODING", None):
                 # The coding is off and the length known (RFC 3875, section 4.1.2).
                 environ["CONTENT_LENGTH"] = str(body.size)
         self.requests.append(Request(environ, body, self._http11, self._persistent))
+        self._environ = _NOTHING  # an idle connection holds nothing of its last request
         self.phase = _IDLE
         self._unframed = 0
         self.continue_wanted = False
 
     def _repeat(self, key: str, value: str) -> None:
         """Combine a repeated field: RFC 9110, section 5.2; RFC 6265, section 5.4."""
-        self._repeated += 1
+        before = self._environ[key]
+        single = key not in self._repeated
+        self._repeated += (key,)
         if key == _DROPPED:
             return
+        if key == "HTTP_HOST":
+            raise HTTPError(HTTPStatus.BAD_REQUEST, "two Hosts")  # RFC 9112, section 3.2
+        if max(len(value), len(before) if single else 0) > self._limits.field_size:
+            raise _fields_too_large()
         separator = "; " if key == "HTTP_COOKIE" else ", "
-        self._environ[key] += separator + value
+        self._environ[key] = before + separator + value
 
     def _check_fields(self, count: int) -> None:
         """Only called when there is a chance that a limit is exceeded."""
-        template = self._template
-        values = (value for key, value in self._environ.items() if key not in template)
-        size = max(map(len, values), default=0)
+        known = {*self._template, *self._repeated}
+        fields = ((key, value) for key, value in self._environ.items() if key not in known)
+        size = max((max(len(key), len(value)) for key, value in fields), default=0)
         if count > self._limits.fields or size > self._limits.field_size:
             raise _fields_too_large()
 
+    def _go_on_with_body(self) -> bytes:
+        """Have the body of a request that asks for an upgrade parsed by a parser of its own.
+
+        Gives the bytes to feed before the rest: a head that frames the body in the same way. What
+        comes after the body is not parsed; the connection ends with the response.
+        """
+        self._upgrading = False
+        self._parser = httptools.HttpRequestParser(_BodyCallbacks(self))
+        name, value = "Transfer-Encoding", self._head.get("HTTP_TRANSFER_ENCODING")
+        if value is None:
+            name, value = "Content-Length", self._head["CONTENT_LENGTH"]
+        return f"POST / HTTP/1.1\r\n{name}: {value}\r\n\r\n".encode("latin-1")
+
     def _begin_body(self, environ: dict[str, Any]) -> None:
+        coding = environ.get("HTTP_TRANSFER_ENCODING")
+        if coding is not None:
+            _check_coding(coding)
+            # RFC 9112, section 6.1: from a client of HTTP/1.0 the framing can't be trusted.
+            self._persistent = self._persistent and self._http11
         limit = self._limits.body
         if limit and int(environ.get("CONTENT_LENGTH") or 0) > limit:
             raise too_large(limit)
@@ -231,10 +275,15 @@ class RequestParser:
         self._body = Body(limit)
         # Trailer fields come by the same callback: they are not merged (RFC 9110, 6.5.1).
         self._head, self._environ = environ, {}
+        if "HTTP_UPGRADE" in environ and self._parser.should_upgrade():
+            self._upgrading = True
+            self._persistent = False
         expectation = environ.get("HTTP_EXPECT")
         if expectation is not None and self._http11:
             self.continue_wanted = expectation.lower() == "100-continue"
 
+
+_NOTHING: dict[str, Any] = {}
 
 # A field whose name holds an underscore is dropped: as a meta-variable it could not be told
 # from the one with a dash, and could so stand in for one that a proxy vouches for.
@@ -270,12 +319,21 @@ def _origin_form(target: str, environ: dict[str, Any]) -> str:
     scheme, separator, rest = target.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
         raise HTTPError(HTTPStatus.BAD_REQUEST, "the request target is no path and no http URI")
-    authority, slash, path = rest.partition("/")
-    if not slash:
-        authority, mark, query = rest.partition("?")
-        path = mark + query
+    end = next((at for at, character in enumerate(rest) if character in "/?"), len(rest))
+    authority, path = rest[:end], rest[end:]
+    if not authority:
+        raise HTTPError(HTTPStatus.BAD_REQUEST, "the request target has no host")
     environ["HTTP_HOST"] = authority
-    return "/" + path
+    return path if path.startswith("/") else "/" + path
+
+
+def _check_coding(coding: str) -> None:
+    """RFC 9112, sections 6.1 and 6.3: without a final `chunked` the end can't be found."""
+    codings = [each.strip().lower() for each in coding.split(",")]
+    if codings[-1] != "chunked":
+        raise HTTPError(HTTPStatus.BAD_REQUEST, "the last transfer coding is not chunked")
+    if len(codings) > 1:
+        raise HTTPError(HTTPStatus.NOT_IMPLEMENTED, "no transfer coding but chunked is known")
 
 
 def _unsupported(version: str) -> NoReturn:

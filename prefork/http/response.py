@@ -64,10 +64,12 @@ _BY_LENGTH = Framing.LENGTH
 
 @dataclass(frozen=True)
 class StatusLine:
-    """A status line, and whether a body may follow it."""
+    """A status line, and whether a body, and a Content-Length, may follow it."""
 
     text: str
     body_allowed: bool
+    # RFC 9110, section 8.6: not with 204.
+    length_allowed: bool
 
 
 def status_line(status: str) -> StatusLine:
@@ -86,7 +88,8 @@ def status_line(status: str) -> StatusLine:
     if code < 200:
         raise ValueError(f"not a final status: {status!r}")
     text = f"HTTP/1.1 {status}\r\n" if len(status) > 3 else f"HTTP/1.1 {status} \r\n"
-    line = StatusLine(text, code not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
+    empty = code in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+    line = StatusLine(text, not empty, code != HTTPStatus.NO_CONTENT)
     if len(_status_lines) < _BOUND:
         _status_lines[status] = line
     return line
@@ -99,7 +102,7 @@ def build_head(
     head_only: bool,
     http11: bool,
     persistent: bool,
-) -> tuple[bytes, Framing, int]:
+) -> tuple[bytes, Framing, int, bool]:
     """The head of a final response.
 
     Args:
@@ -111,8 +114,8 @@ def build_head(
         persistent: the connection may live on.
 
     Returns:
-        The bytes of the head, how its body is framed, and the Content-Length (0 without one).
-        With `Framing.CLOSE` the connection can't live on, whatever `persistent` said.
+        The bytes of the head, how its body is framed, the Content-Length (0 without one), and
+        whether the connection lives on, as the head tells the client.
 
     Raises:
         ValueError, TypeError: a field that must not be sent.
@@ -129,7 +132,9 @@ def build_head(
         if field is _PLAIN:
             continue
         if field is _LENGTH:
-            content_length = _content_length(value)
+            content_length = _content_length(value, content_length)
+            if not line.length_allowed:
+                del parts[-4:]
         elif field is _Field.HOP_BY_HOP:
             raise ValueError(f"{name} is the server's to send, not the app's")
         else:
@@ -137,7 +142,7 @@ def build_head(
             own.add(name.lower())
     text = "".join(parts)
     # What the app gave must not end a line, and so begin another field, or the body.
-    lines = len(headers) + 1
+    lines = len(parts) // 4 + 1
     if text.count("\n") != lines or text.count("\r") != lines or "\0" in text:
         raise ValueError("a header field holds CR, LF or NUL")
 
@@ -145,23 +150,28 @@ def build_head(
     if not line.body_allowed:
         framing = Framing.NONE
     elif content_length < 0:
-        framing, framing_line = _choose_framing(length, http11)
+        framing, framing_line = _choose_framing(length, http11, head_only)
         text += framing_line
         content_length = length or 0
-    if head_only:
-        framing = Framing.NONE
     if time() >= _clock.expires:
         _clock.refresh()
     text += _clock.lines if own is None else _lines_but(own)
-    if not persistent or framing is Framing.CLOSE:
+    if framing is Framing.CLOSE:
+        persistent = False
+    if not persistent:
         text += "Connection: close\r\n\r\n"
     else:
         text += "\r\n" if http11 else "Connection: keep-alive\r\n\r\n"
-    return text.encode("latin-1"), framing, content_length
+    if head_only:
+        framing = Framing.NONE
+    return text.encode("latin-1"), framing, content_length, persistent
 
 
-def _choose_framing(length: int | None, http11: bool) -> tuple[Framing, str]:
+def _choose_framing(length: int | None, http11: bool, head_only: bool) -> tuple[Framing, str]:
     """For an app that has not said how long the body is."""
+    if length == 0 and head_only:
+        # Most likely it has left the body out, of which the length is not known then.
+        return Framing.NONE, ""
     if length is not None:
         return Framing.LENGTH, f"Content-Length: {length}\r\n"
     if http11:
@@ -177,7 +187,7 @@ def chunk(data: bytes) -> bytes:
 def error_response(status: HTTPStatus, why: str, head_only: bool = False) -> bytes:
     """A whole response for an error of the client or the server, after which it closes."""
     body = f"{status.value} {status.phrase}: {why}\n".encode("ascii", "replace")
-    head, _, _ = build_head(
+    head, *_ = build_head(
         status_line(f"{status.value} {status.phrase}"),
         [("Content-Type", "text/plain; charset=utf-8")],
         len(body),
@@ -197,7 +207,9 @@ def _classify(name: str) -> _Field:
     return field
 
 
-def _content_length(value: str) -> int:
+def _content_length(value: str, before: int) -> int:
+    if before >= 0:
+        raise ValueError("Content-Length is given twice")
     if not (value.isascii() and value.isdigit()):
         raise ValueError(f"not a Content-Length: {value!r}")
     return int(value)

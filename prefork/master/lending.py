@@ -32,6 +32,9 @@ ACCEPT_BATCH = 64
 ACCEPT_PAUSE = 0.1
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
+# An IPv4 client of an IPv6 listener: RFC 4291, section 2.5.5.2.
+_MAPPED = "::ffff:"
+
 _log = logging.getLogger("prefork.master")
 
 
@@ -207,6 +210,8 @@ class Lending:
                 continue  # the client was gone before we came: accept(2), "Error handling"
             os.set_blocking(fd, False)
             host, port = ("", 0) if unix else address[:2]
+            if host.startswith(_MAPPED):
+                host = host[len(_MAPPED) :]
             self._offer(Connection(fd, index, host, port, moved=False))
             if limit is not None:
                 limit -= 1

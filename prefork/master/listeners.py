@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import socket
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 from prefork.errors import UsageError
 from prefork.wire.assignment import ListenerInfo
+
+_log = logging.getLogger("prefork.master")
 
 _TCP = re.compile(r"(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})\Z")
 
@@ -63,7 +66,7 @@ def parse_address(text: str) -> Address:
         port = int(match["port"])
         if port < 65536:
             return TCPAddress(match["ipv6"] or match["host"] or "0.0.0.0", port, text)
-    raise UsageError(f"bind = {text}: expected host:port, [ipv6]:port, unix:path or fd://N")
+    raise UsageError(f"bind = {text}: expected host:port, [ipv6]:port, unix:path or fd://N", "bind")
 
 
 class Listener:
@@ -95,7 +98,10 @@ class Listener:
         """Close it, and remove the path of a unix socket that is still this one."""
         self.sock.close()
         if self._path and _identity(self._path) == self._identity:
-            os.unlink(self._path)
+            try:
+                os.unlink(self._path)
+            except OSError as error:
+                _log.warning("%s can't be removed: %s", self._path, error.strerror)
 
 
 def bind_all(
@@ -115,7 +121,7 @@ def bind_all(
     addresses = [parse_address(text) for text in texts]
     for text in texts:
         if texts.count(text) > 1 and not text.endswith(":0"):
-            raise UsageError(f"bind = {text}: given twice")
+            raise UsageError(f"bind = {text}: given twice", "bind")
     bound: list[Listener] = []
     try:
         bound.extend(_bind(address, addresses, backlog, umask, owner) for address in addresses)
@@ -146,7 +152,7 @@ def _bind(
         # The socket module's own messages have no errno of the kernel; a name that can't be one
         # of the DNS is a UnicodeError.
         why = (isinstance(error, OSError) and error.strerror) or error
-        raise UsageError(f"bind = {address.text}: {why}") from None
+        raise UsageError(f"bind = {address.text}: {why}", "bind") from None
     return listener
 
 
@@ -208,14 +214,14 @@ def _remove_stale(address: UnixAddress) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise UsageError(f"bind = {address.text}: exists and is not a socket")
+        raise UsageError(f"bind = {address.text}: exists and is not a socket", "bind")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         outcome = probe.connect_ex(address.path)
     if outcome == errno.ECONNREFUSED:
         os.unlink(address.path)
     else:
-        raise UsageError(f"bind = {address.text}: {os.strerror(errno.EADDRINUSE)}")
+        raise UsageError(f"bind = {address.text}: {os.strerror(errno.EADDRINUSE)}", "bind")
 
 
 def _adopt(address: InheritedAddress) -> Listener:
@@ -224,7 +230,7 @@ def _adopt(address: InheritedAddress) -> Listener:
         socket.SOL_SOCKET, socket.SO_ACCEPTCONN
     ):
         sock.detach()
-        raise UsageError(f"bind = {address.text}: not a listening stream socket")
+        raise UsageError(f"bind = {address.text}: not a listening stream socket", "bind")
     sock.set_inheritable(False)
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

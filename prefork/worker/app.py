@@ -11,6 +11,8 @@ from prefork.errors import BootError
 from prefork.wsgi import App
 
 _DEFAULT_ATTRIBUTES = ("application", "app")
+# An app may raise anything while it is imported, even what is meant for the interpreter.
+_WHATEVER = (Exception, SystemExit, KeyboardInterrupt)
 _OUR_FILES = (__file__, importlib.__file__)
 
 
@@ -43,7 +45,7 @@ def _import(module_name: str, name: str) -> ModuleType:
                 f"no module {error.name!r} for {name} (looked in {where}, ...)"
             ) from None
         raise _app_raised(f"{module_name} can't be imported", error) from None
-    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the app raises
+    except _WHATEVER as error:
         raise _app_raised(f"{module_name} can't be imported", error) from None
 
 
@@ -64,7 +66,7 @@ def _resolve(module: ModuleType, attribute: str, name: str) -> object:
         raise BootError(f"{name}: it is no factory, as it is not callable")
     try:
         return found()
-    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the app raises
+    except _WHATEVER as error:
         raise _app_raised(f"{name} raised", error) from None
 
 

@@ -113,8 +113,6 @@ class Connection:
         elif self._refused is not None:
             self._refuse(self._refused)
         else:
-            if parser.continue_wanted:
-                self._send_continue()
             self._settle()
 
     def writable(self) -> None:
@@ -267,6 +265,8 @@ class Connection:
         if waiting is not self.waiting or waiting is _BODY:
             self.since = engine.clock
             self.waiting = waiting
+        if self._parser.continue_wanted:
+            self._send_continue()
 
     def _refuse(self, error: HTTPError) -> None:
         """Answer a request that can't be served, and end the connection."""
