@@ -61,6 +61,7 @@ class Connection:
     __slots__ = (
         "_closing",
         "_engine",
+        "_held",
         "_loans",
         "_outbound",
         "_parser",
@@ -80,8 +81,9 @@ class Connection:
         self.loan = loan
         self.sock = sock
         self._parser = parser
-        # What the client has not taken yet, and whether the connection ends when it has.
+        # What the client has not taken yet, its size, and whether the connection ends when it has.
         self._outbound: deque[memoryview] = deque()
+        self._held = 0
         self._closing = False
         self._refused: HTTPError | None = None
         self.waiting = Waiting.NEXT_REQUEST
@@ -198,10 +200,12 @@ class Connection:
                 if sent == len(data):
                     return
                 self._outbound.append(memoryview(data)[sent:])
+                self._held = len(data) - sent
             else:
                 self._outbound.append(memoryview(data))
+                self._held += len(data)
                 self._flush()
-            while sum(map(len, self._outbound)) > HIGH_WATER:
+            while self._held > HIGH_WATER:
                 self._engine.wait_writable(self.sock)
                 self._flush()
         except OSError as error:
@@ -312,6 +316,7 @@ class Connection:
             except BlockingIOError:
                 return
             self.since = self._engine.clock
+            self._held -= sent
             if sent < len(outbound[0]):
                 outbound[0] = outbound[0][sent:]
                 return
