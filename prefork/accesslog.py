@@ -15,7 +15,6 @@ The format is compiled once; a request then costs a call for each atom that it n
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 import time
@@ -108,7 +107,7 @@ def _user(exchange: Exchange, _: float) -> str:
         return "-"
     try:
         user = base64.b64decode(credentials.strip()).partition(b":")[0]
-    except binascii.Error:
+    except ValueError:  # of which binascii.Error is one
         return "-"
     return _safe(user.decode("utf-8", "replace")) or "-"
 

@@ -43,11 +43,19 @@ class Limits:
 
 
 class _BodyCallbacks:
-    """The callbacks of a parser that only sees a body."""
+    """The callbacks of a parser that only sees a body, and not what follows it."""
 
     def __init__(self, parser: RequestParser) -> None:
-        self.on_body = parser.on_body
-        self.on_message_complete = parser.on_message_complete
+        self._parser: RequestParser | None = parser
+
+    def on_body(self, data: bytes) -> None:
+        if self._parser is not None:
+            self._parser.on_body(data)
+
+    def on_message_complete(self) -> None:
+        if self._parser is not None:
+            self._parser.on_message_complete()
+            self._parser = None
 
 
 # A member of an Enum costs two look-ups; these are looked up for each request.
@@ -124,20 +132,20 @@ class RequestParser:
                 before it are in `requests`; nothing more may be fed.
         """
         self._unframed += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # No upgrade is offered, so what follows is HTTP/1.1 as before (RFC 9110, 7.8).
-            rest = data[upgrade.args[0] :]
-            if self._upgrading:
-                rest = self._go_on_with_body() + rest
-            if rest:
-                self.feed(rest)
-        except httptools.HttpParserCallbackError as error:
-            assert error.__context__ is not None
-            raise error.__context__ from None
-        except httptools.HttpParserError as error:
-            raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        while data:
+            try:
+                self._parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                # No upgrade is offered: what follows is HTTP/1.1 as before (RFC 9110, 7.8).
+                data = data[upgrade.args[0] :]
+                if self._upgrading:
+                    data = self._go_on_with_body() + data
+            except httptools.HttpParserCallbackError as error:
+                assert error.__context__ is not None
+                raise error.__context__ from None
+            except httptools.HttpParserError as error:
+                raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from None
         if self.phase is not _IDLE and self._unframed > self._limits.head:
             raise _fields_too_large()
 
@@ -232,6 +240,8 @@ class RequestParser:
         before = self._environ[key]
         single = key not in self._repeated
         self._repeated += (key,)
+        if len(self._repeated) > self._limits.fields:
+            raise _fields_too_large()
         if key == _DROPPED:
             return
         if key == "HTTP_HOST":
@@ -298,6 +308,7 @@ _METHODS = {
 # that clients can't make grow.
 _KEYS: dict[bytes, str] = {}
 _KEYS_BOUND = 1000
+_KEY_LENGTH_BOUND = 64
 
 
 def _key(name: bytes) -> str:
@@ -307,7 +318,7 @@ def _key(name: bytes) -> str:
     key = text.upper().replace("-", "_")
     if key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
         key = "HTTP_" + key
-    if len(_KEYS) < _KEYS_BOUND:
+    if len(_KEYS) < _KEYS_BOUND and len(name) <= _KEY_LENGTH_BOUND:
         _KEYS[name] = key
     return key
 

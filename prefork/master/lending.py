@@ -109,10 +109,13 @@ class Lending:
         now = monotonic()
         for loan in loans:
             connection = self._dispatch.end(loan, link)
-            if self._board.loans[loan] == LoanState.RESPONDING:
+            state = self._board.loans[loan]
+            if state == LoanState.RESPONDING:
                 self._custody.reset(connection)
-            else:
+            elif state == LoanState.CLOSED:
                 self._custody.linger(connection, now)
+            else:
+                self._custody.drop(connection)
         self._use_room()
 
     def returned(self, link: Link, loans: list[int]) -> None:

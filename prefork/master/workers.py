@@ -171,8 +171,10 @@ class Workers:
         link = self._links[worker.id.pid]
         _log.info("%s draining", worker)
         self._lending.leave(link)
+        # What was lent to it in this turn goes before Drain, to be given back with the rest.
+        self._lending.send_loans()
         link.row.flags[0] = 1
-        self._send(link, messages.Drain(serve_waiting=self._lending.stopping))
+        self._send(link, messages.Drain(moving=not self._lending.stopping))
 
     def _dump(self, step: Dump) -> None:
         _log.warning("%s is %s: it will be killed", step.worker, step.why)

@@ -32,11 +32,11 @@ class Lend(msgspec.Struct, frozen=True, array_like=True, tag="lend"):
 class Drain(msgspec.Struct, frozen=True, array_like=True, tag="drain"):
     """Retire: keep-alive off, idle loans back, finish what runs, exit.
 
-    With `serve_waiting` a request that has already arrived on an idle loan is served first,
-    because the service stops and there is no other worker to serve it.
+    Without `moving` there is no other worker to take the idle connections over, as the service
+    stops: they are ended, and what has arrived on them is served first.
     """
 
-    serve_waiting: bool = False
+    moving: bool
 
 
 class ReopenLogs(msgspec.Struct, frozen=True, array_like=True, tag="reopen-logs"):
@@ -56,7 +56,8 @@ class Leaving(msgspec.Struct, frozen=True, array_like=True, tag="leaving"):
 class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed"):
     """These loans have ended: the connections are to be closed.
 
-    The board says how: a loan left `RESPONDING` was cut in the middle of a response.
+    The board says how: a loan left `RESPONDING` was cut in the middle of a response, one left
+    `CLOSED` had its last one, any other was idle.
     """
 
     loans: list[int]

@@ -163,10 +163,12 @@ class Connection:
         """
         # The watcher before the fd: epoll watches the open file, which the master keeps open.
         self.watcher.stop()
-        if state is None and self._loans[self.loan] != _RESPONDING:
-            state = _CLOSED
+        loans = self._loans
         if state is not None:
-            self._loans[self.loan] = state
+            loans[self.loan] = state
+        elif loans[self.loan] == _BUSY:
+            loans[self.loan] = _CLOSED
+        if loans[self.loan] != _RESPONDING:
             with contextlib.suppress(OSError):  # the client is gone already
                 self.sock.shutdown(socket.SHUT_WR)
         self.sock.close()

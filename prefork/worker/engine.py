@@ -81,6 +81,8 @@ class Engine:
         self._report = report
         self._on_empty = on_empty
         self._connections: dict[int, Connection] = {}  # by loan
+        # Whether idle connections are ended, instead of given back.
+        self._ending = False
         self._closed: list[int] = []
         self._returned: list[int] = []
         interval = min(_CHECK_SECONDS, *(seconds / 4 for seconds in service.patience.values()))
@@ -103,19 +105,21 @@ class Engine:
         parser = RequestParser(template, service.limits)
         self._connections[loan.id] = Connection(self, loan.id, sock, parser)
 
-    def return_idle(self, serve_waiting: bool) -> None:
-        """Give the idle loans back, but serve what has arrived on them first if asked to."""
-        waiting = self._with_data() if serve_waiting else set()
+    def return_idle(self) -> None:
+        """Give the idle loans back."""
         for connection in self._idle():
-            if connection.sock.fileno() in waiting:
+            self._give_back(connection)
+
+    def end_idle(self) -> None:
+        """End the idle connections, as there is nobody to give them to; but serve what has
+        arrived on them. One after the other: what is looked at long before it is closed may get a
+        request in between, which would be lost."""
+        self._ending = True
+        for connection in self._idle():
+            if _has_data(connection.sock):
                 connection.readable()
             else:
-                self._give_back(connection)
-
-    def close_idle(self) -> None:
-        """Close the idle connections."""
-        for connection in self._idle():
-            connection.close()
+                connection.close()
 
     def flush(self) -> None:
         """Report what has ended since the last time."""
@@ -146,7 +150,10 @@ class Engine:
 
     def idle_while_draining(self, connection: Connection) -> None:
         """The connection has become idle, but there will be no next request here."""
-        self._give_back(connection)
+        if self._ending:
+            connection.close()
+        else:
+            self._give_back(connection)
 
     # The parts.
 
@@ -163,12 +170,6 @@ class Engine:
 
     def _idle(self) -> list[Connection]:
         return [connection for connection in self._connections.values() if connection.idle]
-
-    def _with_data(self) -> set[int]:
-        poll = select.poll()
-        for connection in self._idle():
-            poll.register(connection.sock, select.POLLIN)
-        return {fd for fd, _ in poll.poll(0)}
 
     def _check_patience(self) -> None:
         self.clock = now = monotonic()
@@ -189,6 +190,12 @@ class Engine:
         owner = getattr(getattr(context, "callback", None), "__self__", None)
         if isinstance(owner, Connection):
             owner.close()
+
+
+def _has_data(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _logged(

@@ -30,7 +30,8 @@ class Event(Enum):
     IMPORTED = "the app is imported"
     APP_READY = "the app says that it is ready"
     TERMINATED = "SIGTERM came"
-    DRAIN = "the master says drain"
+    DRAIN = "the master says drain: another worker takes over"
+    STOP = "the master says drain: the service stops"
     ORPHANED = "the master is gone"
     EMPTY = "no connection is left"
 
@@ -42,7 +43,7 @@ class Action(Enum):
     REPORT_READY = "tell the master that it can serve"
     REPORT_LEAVING = "tell the master that it was told to leave"
     RETURN_IDLE = "give the idle loans back"
-    CLOSE_IDLE = "close the idle connections: there is nobody to give them to"
+    END_IDLE = "end the idle connections: there is nobody to give them to"
     EXIT = "leave the loop"
 
 
@@ -53,6 +54,7 @@ _S, _E, _A = State, Event, Action
 _BOOTING = {
     _E.TERMINATED: (None, _A.NOTHING),
     _E.DRAIN: (_S.ENDED, _A.EXIT),
+    _E.STOP: (_S.ENDED, _A.EXIT),
     _E.ORPHANED: (_S.ENDED, _A.EXIT),
     _E.EMPTY: (None, _A.NOTHING),
 }
@@ -78,7 +80,8 @@ TRANSITIONS: dict[State, dict[Event, tuple[State | None, Action]]] = {
         _E.APP_READY: (None, _A.NOTHING),
         _E.TERMINATED: (None, _A.REPORT_LEAVING),
         _E.DRAIN: (_S.DRAINING, _A.RETURN_IDLE),
-        _E.ORPHANED: (_S.DRAINING, _A.CLOSE_IDLE),
+        _E.STOP: (_S.DRAINING, _A.END_IDLE),
+        _E.ORPHANED: (_S.DRAINING, _A.END_IDLE),
         _E.EMPTY: (None, _A.NOTHING),
     },
     _S.DRAINING: {
@@ -86,7 +89,8 @@ TRANSITIONS: dict[State, dict[Event, tuple[State | None, Action]]] = {
         _E.APP_READY: (None, _A.NOTHING),
         _E.TERMINATED: (None, _A.NOTHING),
         _E.DRAIN: (None, _A.NOTHING),
-        _E.ORPHANED: (None, _A.CLOSE_IDLE),
+        _E.STOP: (None, _A.END_IDLE),
+        _E.ORPHANED: (None, _A.END_IDLE),
         _E.EMPTY: (_S.ENDED, _A.EXIT),
     },
     _S.ENDED: dict.fromkeys(Event, (None, _A.NOTHING)),

@@ -91,7 +91,6 @@ class Worker:
         self._assignment = assignment
         self._channel = assignment.channel
         self._lifecycle = Lifecycle(assignment.settings.wait_ready)
-        self._serve_waiting = False
         # A loop of our own: an app that uses gevent by itself finds the default one unused.
         self._loop = loop = Loop(default=False)
         self._inbox = loop.io(self._channel.fileno(), READ)
@@ -131,12 +130,11 @@ class Worker:
         elif action is Action.REPORT_LEAVING:
             self._report(messages.Leaving())
         elif action is Action.RETURN_IDLE:
-            self._engine.return_idle(self._serve_waiting)
+            self._engine.return_idle()
             self._exit_if_empty()
-        elif action is Action.CLOSE_IDLE:
-            _log.warning("the master is gone: finishing what runs")
+        elif action is Action.END_IDLE:
             self._assignment.row.flags[0] = 1
-            self._engine.close_idle()
+            self._engine.end_idle()
             self._exit_if_empty()
         elif action is Action.EXIT:
             self._loop.break_()
@@ -157,6 +155,7 @@ class Worker:
                 self._obey(command, fds)
         except ChannelClosed:
             self._inbox.stop()
+            _log.warning("the master is gone: finishing what runs")
             self._apply(Event.ORPHANED)
 
     def _obey(self, command: messages.Command, fds: list[int]) -> None:
@@ -164,8 +163,7 @@ class Worker:
             for loan, fd in zip(command.loans, fds, strict=True):
                 self._engine.borrow(loan, fd)
         elif isinstance(command, messages.Drain):
-            self._serve_waiting = command.serve_waiting
-            self._apply(Event.DRAIN)
+            self._apply(Event.DRAIN if command.moving else Event.STOP)
         else:
             logs = self._assignment.logs
             files = [logs.error.file, logs.access]

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "prefork"
 # a floor of single files, not even from its neighbours unless they are listed here.
 FLOORS = [
     {"prefork", "prefork.errors"},
-    {"prefork.readiness", "prefork.settings", "prefork.signals"},
+    {"prefork.readiness", "prefork.settings", "prefork.signals", "prefork.pidfile"},
     {"prefork.config", "prefork.log", "prefork.process", "prefork.http"},
     {"prefork.wire"},
     {"prefork.wsgi"},

@@ -43,8 +43,21 @@ def test_a_drained_worker_ends_when_it_is_empty() -> None:
 def test_an_orphan_closes_what_is_idle_as_nobody_takes_it() -> None:
     life = Lifecycle(wait_ready=False)
     life.apply(Event.IMPORTED)
-    assert life.apply(Event.ORPHANED) is Action.CLOSE_IDLE
+    assert life.apply(Event.ORPHANED) is Action.END_IDLE
     assert life.apply(Event.EMPTY) is Action.EXIT
+
+
+def test_a_worker_of_a_service_that_stops_ends_what_is_idle() -> None:
+    life = Lifecycle(wait_ready=False)
+    life.apply(Event.IMPORTED)
+    assert life.apply(Event.STOP) is Action.END_IDLE
+
+
+def test_a_stop_reaches_a_worker_that_drains_already() -> None:
+    life = Lifecycle(wait_ready=False)
+    life.apply(Event.IMPORTED)
+    life.apply(Event.DRAIN)
+    assert life.apply(Event.STOP) is Action.END_IDLE
 
 
 def test_an_orphan_that_boots_ends_at_once() -> None:

@@ -15,8 +15,8 @@ from prefork.wire.channel import Channel, ChannelClosed, MasterChannel, WorkerCh
 
 COMMANDS: list[messages.Command] = [
     messages.Lend([messages.Loan(7, 1, "192.0.2.1", 4711), messages.Loan(8, 0, "", 0)]),
-    messages.Drain(),
-    messages.Drain(serve_waiting=True),
+    messages.Drain(moving=True),
+    messages.Drain(moving=False),
     messages.ReopenLogs(),
 ]
 REPORTS: list[messages.Report] = [
@@ -55,7 +55,7 @@ def test_what_is_no_message_is_refused(packet: bytes) -> None:
 
 def test_a_worker_can_not_command_the_master() -> None:
     with pytest.raises(msgspec.DecodeError):
-        messages.decode_report(messages.encode(messages.Drain()))
+        messages.decode_report(messages.encode(messages.Drain(moving=True)))
 
 
 def test_messages_arrive_in_order(ends: tuple[MasterChannel, WorkerChannel]) -> None:
@@ -117,7 +117,7 @@ def test_sending_to_a_dead_worker_says_so(ends: tuple[MasterChannel, WorkerChann
     master, worker = ends
     worker.close()
     with pytest.raises(ChannelClosed):
-        master.send(messages.Drain())
+        master.send(messages.Drain(moving=True))
 
 
 def test_a_packet_is_one_message_though_the_peer_writes_raw_bytes() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -15,7 +16,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support.clients import Client, Load
-from tests.support.server import Server, eventually
+from tests.support.server import Server, eventually, state
 
 APP = "tests.apps.mix:app"
 BODY = os.urandom(100_000)
@@ -251,6 +252,42 @@ def test_a_request_longer_than_kill_timeout_is_ended_and_its_stack_logged(
 def moment(stamp: str) -> float:
     """The time at the beginning of a line of the log, in seconds."""
     return datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+
+
+def test_a_connection_that_comes_with_the_ready_message_holds_up_no_reload(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """It is lent to the old worker in the turn in which that is told to drain."""
+    (tmp_path / "boots.py").write_text(
+        "import os, time\n"
+        "from tests.apps.mix import app\n"
+        "if os.path.exists('wait'):\n"
+        "    while not os.path.exists('go'): time.sleep(0.01)\n"
+        "    open('gone', 'w').close()\n"
+    )
+    server = serve("boots:app", workers=1, kill_timeout=5)
+    (tmp_path / "wait").touch()
+    with server.client() as uploading, server.client() as other:
+        # Half a request keeps the old worker from leaving at once.
+        uploading.putrequest("POST", "/upload")
+        uploading.putheader("Content-Length", "2")
+        uploading.endheaders(b"a")
+        other.ask("/")  # so the half has been read
+        since = server.mark()
+        server.send(signal.SIGHUP)
+        new = int(server.wait_for(r"gen=2 pid=(\d+) spawned", since)[1])
+        # The master is stopped to find both in one turn: the worker's Ready and a connection.
+        server.send(signal.SIGSTOP)
+        (tmp_path / "go").touch()
+        eventually((tmp_path / "gone").exists, "the app to be imported")
+        eventually(lambda: state(new) == "S", "the new worker to have said Ready")
+        with socket.create_connection(("127.0.0.1", server.port)):
+            server.send(signal.SIGCONT)
+            server.wait_for("gen=1 pid=[0-9]+ draining", since)
+            uploading.send(b"b")
+            assert uploading.getresponse().status == 200
+            server.wait_for("reload to generation 2 done", since)
+    assert "kill_timeout" not in server.log[since:]
 
 
 def test_connections_are_spread_evenly_after_a_reload(serve: Serve) -> None:

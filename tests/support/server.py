@@ -176,15 +176,16 @@ def children(pid: int) -> list[int]:
         listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:
         return []
-    return [int(child) for child in listed if _state(int(child)) not in ("Z", "")]
+    return [int(child) for child in listed if state(int(child)) not in ("Z", "")]
 
 
 def alive(pid: int) -> bool:
     """Whether there is such a process, other than a zombie."""
-    return _state(pid) not in ("Z", "")
+    return state(pid) not in ("Z", "")
 
 
-def _state(pid: int) -> str:
+def state(pid: int) -> str:
+    """A process's state as proc(5) has it, such as "S" for asleep; empty if there is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):

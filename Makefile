@@ -1,0 +1,63 @@
+# Needs python3 (3.10 or later, with venv) and nothing else: whatever a target needs, it installs
+# into .venv, anew when pyproject.toml has changed.
+#
+#   PYTHON=python3.12   use this one, in an environment of its own
+#   ARGS='-w 4'         more arguments for prefork, pytest or the benchmark
+
+PYTHON = python3
+ARGS =
+EXTRA =
+
+ifeq ($(PYTHON),python3)
+VENV := .venv
+else
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+endif
+
+BIN = $(VENV)/bin
+HAS_NGINX = PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help run test check docs bench nginx clean
+.NOTPARALLEL:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 13
+
+run: $(VENV)/.run ## serve the demo app on http://127.0.0.1:8000
+	$(BIN)/prefork prefork.demo:app -w 2 $(ARGS)
+
+test: $(VENV)/.test nginx ## run the tests
+	$(BIN)/pytest -n auto $(ARGS)
+
+check: $(VENV)/.check ## lint, check the types, and that the generated files are up to date
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict prefork benchmarks
+	$(BIN)/python -m prefork.reference man | diff -u man/prefork.1 -
+	$(BIN)/python -m prefork.reference conf | diff -u conf/prefork.toml -
+
+docs: $(VENV)/.run ## write man/prefork.1 and conf/prefork.toml from the settings table
+	$(BIN)/python -m prefork.reference man >$(VENV)/man && mv $(VENV)/man man/prefork.1
+	$(BIN)/python -m prefork.reference conf >$(VENV)/conf && mv $(VENV)/conf conf/prefork.toml
+
+bench: ## measure prefork beside its peers
+	$(PYTHON) benchmarks/compare.py $(ARGS)
+
+clean: ## remove all that was made here
+	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The tests behind nginx skip without it: root installs it.
+nginx:
+	@$(HAS_NGINX) || test "$$(id -u)" != 0 || { \
+		apt-get update && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y --no-install-recommends nginx-light; \
+	} || echo "nginx can't be installed: the tests that need it will be skipped"
+
+$(VENV)/.test: EXTRA = [test]
+$(VENV)/.check: EXTRA = [check]
+$(VENV)/.run $(VENV)/.test $(VENV)/.check: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.$(EXTRA)'
+	@touch $@
