@@ -16,6 +16,7 @@ from prefork.master.link import Forked
 from prefork.master.listeners import bind_all, parse_address
 from prefork.master.loop import Master
 from prefork.settings import Settings, worker_count
+from prefork.signals import MASTER_SIGNALS, SignalPipe
 from prefork.wire.assignment import Assignment
 
 _log = logging.getLogger("prefork.master")
@@ -88,6 +89,8 @@ def _reloaded(namespace: argparse.Namespace) -> Settings:
 
 
 def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
+    # First of all: a signal is obeyed as soon as somebody can know our pid.
+    received = SignalPipe(MASTER_SIGNALS)
     process.raise_file_limit()
     owner = process.user_and_group(settings)
     logs = log.start(settings.error_log, settings.access_log, settings.log_level)
@@ -100,7 +103,7 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
         _log.info("prefork %s: %s", __version__, what)
         for listener in listeners:
             _log.info("listening on %s", listener)
-        return Master(settings, partial(_reloaded, namespace), listeners, logs).run()
+        return Master(settings, partial(_reloaded, namespace), listeners, logs, received).run()
 
 
 def _be_worker(assignment: Assignment) -> int:

@@ -22,7 +22,7 @@ import tomli
 
 from prefork import __version__
 from prefork.errors import PreforkError, UsageError
-from prefork.settings import TABLE, Group, Setting, Settings
+from prefork.settings import STARTED_IN, TABLE, Group, Setting, Settings
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 _ALIASES = {row.option.alias: row.name for row in TABLE.values() if row.option.alias}
@@ -100,7 +100,7 @@ def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> argpar
     """
     namespace = parser().parse_args(arguments)
     path = namespace.config or environ.get("PREFORK_CONFIG")
-    namespace.config = os.path.abspath(path) if path else None
+    namespace.config = os.path.join(STARTED_IN, path) if path else None
     return namespace
 
 

@@ -132,11 +132,11 @@ class Logs:
         shown = who.replace("%", "%%")
         self.error.setFormatter(_Formatter(f"%(asctime)s %(levelname)s {shown}: %(message)s"))
 
-    def be_patient(self) -> None:
-        """Wait for a log that can't be written at once, as only the master may not."""
-        self.error.file.patient = True
+    def patient(self, patient: bool) -> None:
+        """Whether to wait for a log that can't be written at once, as the master may not."""
+        self.error.file.patient = patient
         if self.access is not None:
-            self.access.patient = True
+            self.access.patient = patient
 
     def stream(self) -> IO[str]:
         """The error log as a text stream: what the app gets as `wsgi.errors`."""

@@ -55,12 +55,28 @@ def user_and_group(settings: Settings) -> tuple[int | None, int | None]:
     return user, group
 
 
+def in_the_foreground() -> bool:
+    """Whether this process is in the foreground of a terminal."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
 def become(user: int | None, group: int | None) -> None:
     """Give up this process's user and group for others, for good.
 
     Raises:
         PermissionError: only root may.
     """
+    if user in (None, os.geteuid()) and group in (None, os.getegid()):
+        return
     if group is not None:
         os.setgid(group)
     if user is not None:

@@ -73,7 +73,7 @@ _ENVIRONMENT = {
 }
 
 _TO_A_WORKER = """\
-A worker that gets `SIGTERM` is replaced: it finishes its requests and exits.
+A worker that gets `SIGTERM` is replaced first; then it finishes its requests and exits.
 """
 
 EXIT_STATUS = {

@@ -315,6 +315,18 @@ def _table() -> dict[str, Setting]:
 TABLE = _table()
 
 
+def _started_in() -> str:
+    """The shell's `$PWD` keeps the symbolic links that `getcwd()` has resolved."""
+    logical = os.environ.get("PWD", "")
+    if os.path.isabs(logical) and os.path.isdir(logical) and os.path.samefile(logical, "."):
+        return logical
+    return os.getcwd()
+
+
+# Asked once: if a link in it is moved to another release, it is no longer where we are.
+STARTED_IN = _started_in()
+
+
 def worker_count(settings: Settings, usable_cpus: Callable[[], int]) -> int:
     """The number of slots that `workers` asks for."""
     return min(usable_cpus(), MOST_WORKERS) if settings.workers == "auto" else settings.workers
@@ -326,11 +338,5 @@ def idle_timeout(settings: Settings) -> float:
 
 
 def home(settings: Settings) -> str:
-    """The directory that workers start in, by the path the operator knows it by.
-
-    The shell's `$PWD` keeps the symbolic links that `getcwd()` has resolved.
-    """
-    start = os.environ.get("PWD", "")
-    if not (os.path.isabs(start) and os.path.isdir(start) and os.path.samefile(start, ".")):
-        start = os.getcwd()
-    return os.path.join(start, settings.chdir)
+    """The directory that workers change to, by the path that the operator knows it by."""
+    return os.path.join(STARTED_IN, settings.chdir) if settings.chdir else STARTED_IN

@@ -38,6 +38,9 @@ COMMANDS = {
 }
 
 
+MASTER_SIGNALS = {*COMMANDS, signal.SIGCHLD}
+
+
 class SignalPipe:
     """Signals turned into bytes on a pipe, by `signal.set_wakeup_fd`.
 

@@ -118,9 +118,6 @@ class Fleet:
         for other in self._in_the_ring():
             if other is not worker and other.slot == worker.slot:
                 self._retire(other, now)
-        if self.goal is Goal.START and len(self._in_the_ring()) >= self.size:
-            self.goal = Goal.RUN
-            self._steps.append(Started())
         return True
 
     def leave(self, worker: Worker, now: float) -> bool:
@@ -176,6 +173,9 @@ class Fleet:
         for worker in list(self.workers.values()):
             if worker.slot > wanted and worker.phase in FILLS_ITS_SLOT:
                 self._retire(worker, now)
+        if self.goal is Goal.START and len(self._in_the_ring()) >= self.size:
+            self.goal = Goal.RUN
+            self._steps.append(Started())
         if self.goal is not Goal.STOP:
             slot = self._next_slot(now)
             if slot is not None:
@@ -237,7 +237,7 @@ class Fleet:
         assert self.rollout is not None
         rollout, self.rollout = self.rollout, None
         self.size = rollout.size_before
-        self._steps.append(ReloadAborted(rollout.generation, why))
+        self._steps.append(ReloadAborted(rollout.generation, now - rollout.since, why))
         for worker in list(self.workers.values()):
             if worker.id.generation == rollout.generation and worker.phase is Phase.BOOTING:
                 self.discard(worker, now)

@@ -40,6 +40,7 @@ class Master:
         load: reads the settings anew, for a reload; raises UsageError.
         listeners: bound and listening.
         logs: where lines go.
+        signals: receives those of `MASTER_SIGNALS`.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Master:
         load: Callable[[], Settings],
         listeners: list[Listener],
         logs: Logs,
+        signals: SignalPipe,
     ) -> None:
         self._settings = {1: settings}  # by generation
         self._load = load
@@ -63,8 +65,9 @@ class Master:
             self._poller,
             self._settings,
             Surroundings(board, infos, logs, self._disown),
+            self._adopt,
         )
-        self._signals = SignalPipe({*COMMANDS, signal.SIGCHLD})
+        self._signals = signals
         self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
         self._reload_wanted = False
         self._commands: dict[Command, Callable[[], None]] = {
@@ -72,8 +75,8 @@ class Master:
             Command.STOP: lambda: self._stop(math.inf),
             Command.QUICK_STOP: lambda: self._stop(QUICK_SECONDS),
             Command.MORE: lambda: self._scale(self._fleet.size + 1),
-            Command.FEWER: lambda: self._scale(max(1, self._fleet.size - 1)),
-            Command.RETIRE_ALL: lambda: self._scale(0),
+            Command.FEWER: self._one_fewer,
+            Command.RETIRE_ALL: self._retire_all,
             Command.REOPEN_LOGS: self._reopen_logs,
         }
 
@@ -146,11 +149,14 @@ class Master:
                 _log.warning("%s has changed: that takes effect at a restart", name)
         fleet.reload(self._size_after_reload(current, settings), now)
         self._settings[fleet.newest] = settings
+        self._workers.deadline = now
+        _log.info("reload to generation %d begun", fleet.newest)
+
+    def _adopt(self, settings: Settings) -> None:
+        """A reload has been done: what its settings say of the master holds from now on."""
         self._lending.set_keepalive(idle_timeout(settings))
         log.set_level(settings.log_level)
         process.title(settings, "master")
-        self._workers.deadline = now
-        _log.info("reload to generation %d begun", fleet.newest)
 
     def _size_after_reload(self, current: Settings, settings: Settings) -> int:
         """As many slots as before, with what was added by signals, unless the setting says
@@ -158,6 +164,17 @@ class Master:
         if settings.workers == current.workers and self._fleet.size:
             return self._fleet.size
         return worker_count(settings, process.usable_cpus)
+
+    def _one_fewer(self) -> None:
+        size = self._fleet.size
+        self._scale(size - 1 if size > 1 else size)
+
+    def _retire_all(self) -> None:
+        # A terminal sends SIGWINCH to those in its foreground whenever its window is resized.
+        if process.in_the_foreground():
+            _log.info("nobody retires: this is the foreground of a terminal")
+        else:
+            self._scale(0)
 
     def _scale(self, size: int) -> None:
         self._fleet.scale(min(size, MOST_WORKERS))

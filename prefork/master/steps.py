@@ -55,6 +55,7 @@ class ReloadAborted:
     """A new worker failed: the workers that were not replaced stay."""
 
     generation: int
+    seconds: float
     why: str
 
 

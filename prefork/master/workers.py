@@ -67,6 +67,7 @@ class Workers:
         poller: the master's one wait.
         settings: of each generation that may be spawned.
         surroundings: what each worker is given.
+        adopt: called with the settings of a generation when all slots run it.
     """
 
     def __init__(
@@ -76,12 +77,14 @@ class Workers:
         poller: Poller,
         settings: dict[int, Settings],
         surroundings: Surroundings,
+        adopt: Callable[[Settings], None],
     ) -> None:
         self._fleet = fleet
         self._lending = lending
         self._poller = poller
         self._settings = settings
         self._surroundings = surroundings
+        self._adopt = adopt
         self._free_rows = list(reversed(range(ROWS)))
         self._links: dict[int, Link] = {}  # by pid
         self._steps: dict[type[Any], Callable[[Any], None]] = {
@@ -191,12 +194,14 @@ class Workers:
         _log.info("started: %d serving", self._fleet.size)
 
     def _reload_done(self, step: ReloadDone) -> None:
+        self._adopt(self._settings[step.generation])
         _log.info("reload to generation %d done in %.2f s", step.generation, step.seconds)
 
     def _reload_aborted(self, step: ReloadAborted) -> None:
         _log.error(
-            "reload to generation %d aborted: %s; what served before goes on serving",
+            "reload to generation %d aborted after %.2f s: %s; what served before goes on",
             step.generation,
+            step.seconds,
             step.why,
         )
 

@@ -21,6 +21,7 @@ from prefork.errors import HTTPError
 from prefork.http import request, response
 from prefork.http.request import Request, RequestParser
 from prefork.wire.board import LoanState
+from prefork.worker.outqueue import unacknowledged
 from prefork.wsgi import Disconnected, Exchange
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ RECEIVE_SIZE = 65536
 # So many bytes of a response are kept for a client that is slow to take them, without asking the
 # app to wait.
 HIGH_WATER = 1 << 20
+
+
+_MANY = 1 << 62
 
 
 class Waiting(Enum):
@@ -65,6 +69,7 @@ class Connection:
         "_loans",
         "_outbound",
         "_parser",
+        "_queued",
         "_refused",
         "loan",
         "since",
@@ -84,6 +89,8 @@ class Connection:
         # What the client has not taken yet, its size, and whether the connection ends when it has.
         self._outbound: deque[memoryview] = deque()
         self._held = 0
+        # What was in the socket's queue when it was last looked at.
+        self._queued = _MANY
         self._closing = False
         self._refused: HTTPError | None = None
         self.waiting = Waiting.NEXT_REQUEST
@@ -137,12 +144,20 @@ class Connection:
     def expire(self) -> None:
         """The wait has taken too long; but what has arrived meanwhile counts."""
         if self.waiting is Waiting.CLIENT:
-            self.close()
+            self._expire_client()
             return
         since = self.since
         self.readable()
         if self.sock.fileno() >= 0 and self.since == since:
             self._time_out()
+
+    def _expire_client(self) -> None:
+        queued = unacknowledged(self.sock)
+        if queued < self._queued:
+            self.since = self._engine.clock
+            self._queued = queued
+        else:
+            self.close()
 
     @property
     def idle(self) -> bool:
@@ -297,6 +312,7 @@ class Connection:
         self._closing = closing
         self.waiting = Waiting.CLIENT
         self.since = self._engine.clock
+        self._queued = unacknowledged(self.sock)
         self.watcher.stop()
         self.watcher = self._engine.loop.io(self.sock.fileno(), WRITE)
         self.watcher.start(self.writable)
@@ -319,6 +335,7 @@ class Connection:
                 return
             self.since = self._engine.clock
             self._held -= sent
+            self._queued = _MANY
             if sent < len(outbound[0]):
                 outbound[0] = outbound[0][sent:]
                 return

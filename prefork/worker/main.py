@@ -40,7 +40,7 @@ def main(assignment: Assignment) -> int:
     """
     settings = assignment.settings
     assignment.logs.introduce(str(assignment.id))
-    assignment.logs.be_patient()
+    assignment.logs.patient(True)
     _close_what_is_not_ours(assignment)
     faulthandler.register(signals.DUMP_STACKS, file=assignment.stacks, all_threads=True)
     process.title(settings, f"worker {assignment.id.slot} gen {assignment.id.generation}")
@@ -144,8 +144,9 @@ class Worker:
             self._apply(Event.EMPTY)
 
     def _terminated(self) -> None:
-        self._signals.receive()
-        self._apply(Event.TERMINATED)
+        # The handlers that do nothing write to the pipe too.
+        if signal.SIGTERM in self._signals.receive():
+            self._apply(Event.TERMINATED)
 
     # The channel.
 
@@ -155,6 +156,8 @@ class Worker:
                 self._obey(command, fds)
         except ChannelClosed:
             self._inbox.stop()
+            # Whoever reads our log may be gone as well.
+            self._assignment.logs.patient(False)
             _log.warning("the master is gone: finishing what runs")
             self._apply(Event.ORPHANED)
 

@@ -11,6 +11,7 @@ import select
 import socket
 from collections.abc import Callable
 
+from prefork.worker.outqueue import unacknowledged
 from prefork.wsgi import App, Exchange
 
 MULTITHREAD = False
@@ -26,12 +27,16 @@ def executor(app: App) -> Callable[[Exchange], None]:
 
 
 def wait_writable(sock: socket.socket, seconds: float) -> None:
-    """Wait until the client takes something.
+    """Wait until the client has taken enough for more to be sent.
 
     Raises:
-        TimeoutError: it did not within this time.
+        TimeoutError: it has taken nothing within this time.
     """
     poll = select.poll()
     poll.register(sock, select.POLLOUT)
-    if not poll.poll(seconds * 1000):
-        raise TimeoutError
+    before = unacknowledged(sock)
+    while not poll.poll(seconds * 1000):
+        queued = unacknowledged(sock)
+        if queued >= before:
+            raise TimeoutError
+        before = queued
