@@ -45,7 +45,7 @@ bench: ## measure prefork beside its peers
 	$(PYTHON) benchmarks/compare.py $(ARGS)
 
 clean: ## remove all that was made here
-	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The tests behind nginx skip without it: root installs it.

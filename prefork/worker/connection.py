@@ -15,6 +15,7 @@ import socket
 from collections import deque
 from enum import Enum
 from http import HTTPStatus
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from prefork.errors import HTTPError
@@ -254,6 +255,8 @@ class Connection:
         except HTTPError as error:
             self._refuse(error)
             return False
+        # Waits that begin now must not be charged with the time that the app took.
+        engine.clock = monotonic()
         if not exchange.complete:
             self.close()
             return False

@@ -71,7 +71,7 @@ class Engine:
         self.counters = row.counters
         self.flags = row.flags
         self.keeps_alive = service.keeps_alive
-        # Monotonic seconds, as of the last check: good enough for patience, and costs nothing.
+        # Monotonic seconds, as of the last request or check: good enough for patience.
         self.clock = monotonic()
         self._service = service
         # Has the app serve an exchange.

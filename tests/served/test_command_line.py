@@ -345,7 +345,7 @@ def test_the_apps_exception_is_shown_with_its_cause(here: Path) -> None:
 
 def test_an_app_that_hangs_at_the_first_boot_ends_with_status_3(tmp_path: Path) -> None:
     (tmp_path / "hangs.py").write_text("import time\nwhile True:\n    time.sleep(3600)\n")
-    done = run(tmp_path, "hangs", "-b", "127.0.0.1:0", "--listen-timeout", "0.5", "-w", "2")
+    done = run(tmp_path, "hangs", "-b", "127.0.0.1:0", "--listen-timeout", "2")
     assert done.returncode == 3
     assert re.search(r'File "\S+/hangs.py", line 3', done.stderr), "its stack is not shown"
     assert re.search(r"^prefork: .* not ready within listen_timeout$", done.stderr, re.M)

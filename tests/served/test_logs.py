@@ -305,6 +305,16 @@ def test_a_client_cannot_forge_a_line_of_the_access_log(serve: Serve, tmp_path: 
 # Rotation.
 
 
+def has_reopened(client: Client, path: Path, word: str) -> None:
+    """Wait until the client's worker, which hears of it in its own time, writes to the new file."""
+
+    def written() -> bool:
+        client.ask(f"/errors?{word}")
+        return word in path.read_text()
+
+    eventually(written, f"{word} in {path}")
+
+
 @pytest.mark.parametrize(
     "user", [[], pytest.param(["-u", "nobody"], marks=as_nobody)], ids=["same user", "nobody"]
 )
@@ -323,9 +333,8 @@ def test_usr1_moves_master_worker_and_access_log_to_new_files(
             path.rename(f"{path}.1")
         server.send(signal.SIGUSR1)
         until(errors, "logs reopened")
-        for client in clients:
-            # A worker hears of it when it goes round its loop.
-            client.ask("/")
+        for number, client in enumerate(clients):
+            has_reopened(client, errors, f"first{number}")
             client.ask("/errors?new")
             client.close()
         until(errors, "new\n", 2)
