@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections import deque
 from enum import Enum
 from http import HTTPStatus
 from time import monotonic
@@ -22,7 +21,7 @@ from prefork.errors import HTTPError
 from prefork.http import request, response
 from prefork.http.request import Request, RequestParser
 from prefork.wire.board import LoanState
-from prefork.worker.outqueue import unacknowledged
+from prefork.worker.outbound import Outbound
 from prefork.wsgi import Disconnected, Exchange
 
 if TYPE_CHECKING:
@@ -39,9 +38,6 @@ RECEIVE_SIZE = 65536
 # So many bytes of a response are kept for a client that is slow to take them, without asking the
 # app to wait.
 HIGH_WATER = 1 << 20
-
-
-_MANY = 1 << 62
 
 
 class Waiting(Enum):
@@ -66,11 +62,9 @@ class Connection:
     __slots__ = (
         "_closing",
         "_engine",
-        "_held",
         "_loans",
         "_outbound",
         "_parser",
-        "_queued",
         "_refused",
         "loan",
         "since",
@@ -87,11 +81,8 @@ class Connection:
         self.loan = loan
         self.sock = sock
         self._parser = parser
-        # What the client has not taken yet, its size, and whether the connection ends when it has.
-        self._outbound: deque[memoryview] = deque()
-        self._held = 0
-        # What was in the socket's queue when it was last looked at.
-        self._queued = _MANY
+        # What the client has not taken yet, and whether the connection ends when it has.
+        self._outbound: Outbound | None = None
         self._closing = False
         self._refused: HTTPError | None = None
         self.waiting = Waiting.NEXT_REQUEST
@@ -127,38 +118,37 @@ class Connection:
 
     def writable(self) -> None:
         """The client takes more of its response."""
+        assert self._outbound is not None
         try:
-            self._flush()
+            self._outbound.flush()
         except OSError:
             self.close()
             return
-        if self._outbound:
+        if self._outbound.size:
+            self.since = self._engine.clock
+            self._outbound.rest()
             return
-        self.watcher.stop()
+        self._outbound = None
         if self._closing:
             self.close(_CLOSED)
             return
+        self.watcher.stop()
         self.watcher = self._engine.loop.io(self.sock.fileno(), READ)
         self.watcher.start(self.readable)
         self._serve()
 
     def expire(self) -> None:
         """The wait has taken too long; but what has arrived meanwhile counts."""
-        if self.waiting is Waiting.CLIENT:
-            self._expire_client()
+        if self._outbound is not None:
+            if self._outbound.taken():
+                self.since = self._engine.clock
+            else:
+                self.close()
             return
         since = self.since
         self.readable()
         if self.sock.fileno() >= 0 and self.since == since:
             self._time_out()
-
-    def _expire_client(self) -> None:
-        queued = unacknowledged(self.sock)
-        if queued < self._queued:
-            self.since = self._engine.clock
-            self._queued = queued
-        else:
-            self.close()
 
     @property
     def idle(self) -> bool:
@@ -210,22 +200,21 @@ class Connection:
         """
         self._loans[self.loan] = _RESPONDING
         try:
-            if not self._outbound:
+            if self._outbound is None:
                 try:
                     sent = self.sock.send(data)
                 except BlockingIOError:
                     sent = 0
                 if sent == len(data):
                     return
-                self._outbound.append(memoryview(data)[sent:])
-                self._held = len(data) - sent
+                self._outbound = Outbound(self.sock, data, sent)
             else:
-                self._outbound.append(memoryview(data))
-                self._held += len(data)
-                self._flush()
-            while self._held > HIGH_WATER:
+                self._outbound.add(data)
+            while self._outbound.size > HIGH_WATER:
                 self._engine.wait_writable(self.sock)
-                self._flush()
+                self._outbound.flush()
+            if not self._outbound.size:
+                self._outbound = None
         except OSError as error:
             raise Disconnected from error
 
@@ -260,7 +249,7 @@ class Connection:
         if not exchange.complete:
             self.close()
             return False
-        if self._outbound:
+        if self._outbound is not None:
             self._await_client(closing=not exchange.persistent)
             return False
         if not exchange.persistent:
@@ -299,7 +288,7 @@ class Connection:
         except Disconnected:
             self.close()
             return
-        if self._outbound:
+        if self._outbound is not None:
             self._await_client(closing=True)
         else:
             self.close(_CLOSED)
@@ -315,7 +304,6 @@ class Connection:
         self._closing = closing
         self.waiting = Waiting.CLIENT
         self.since = self._engine.clock
-        self._queued = unacknowledged(self.sock)
         self.watcher.stop()
         self.watcher = self._engine.loop.io(self.sock.fileno(), WRITE)
         self.watcher.start(self.writable)
@@ -328,18 +316,3 @@ class Connection:
             self.sock.send(response.CONTINUE)
         except OSError:
             return
-
-    def _flush(self) -> None:
-        outbound = self._outbound
-        while outbound:
-            try:
-                sent = self.sock.send(outbound[0])
-            except BlockingIOError:
-                return
-            self.since = self._engine.clock
-            self._held -= sent
-            self._queued = _MANY
-            if sent < len(outbound[0]):
-                outbound[0] = outbound[0][sent:]
-                return
-            outbound.popleft()

@@ -11,7 +11,7 @@ import select
 import socket
 from collections.abc import Callable
 
-from prefork.worker.outqueue import unacknowledged
+from prefork.worker.outbound import unacknowledged
 from prefork.wsgi import App, Exchange
 
 MULTITHREAD = False
