@@ -10,13 +10,15 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import httptools
 
 from prefork.errors import HTTPError
+from prefork.http import fields
 from prefork.http.body import Body, too_large
+from prefork.http.fields import DROPPED, KEYS, METHODS, PROTOCOLS
 
 
 class Phase(Enum):
@@ -147,7 +149,7 @@ class RequestParser:
             except httptools.HttpParserError as error:
                 raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from None
         if self.phase is not _IDLE and self._unframed > self._limits.head:
-            raise _fields_too_large()
+            raise fields.too_large()
 
     def close(self) -> None:
         """Drop the parser, which refers back to this object: no cycle is left to collect."""
@@ -169,9 +171,9 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         try:
-            key = _KEYS[name]
+            key = KEYS[name]
         except KeyError:
-            key = _key(name)
+            key = fields.key(name)
         environ = self._environ
         if key in environ:
             self._repeat(key, value.strip().decode("latin-1"))
@@ -181,32 +183,34 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         parser = self._parser
         environ = self._environ
-        fields = len(environ) - len(self._template) + len(self._repeated)
-        if fields > self._limits.fields or self._unframed > self._limits.field_size:
-            self._check_fields(fields)
+        count = len(environ) - len(self._template) + len(self._repeated)
+        if count > self._limits.fields or self._unframed > self._limits.field_size:
+            self._check_fields(count)
         version = parser.get_http_version()
         self._http11 = version == "1.1"
-        environ["SERVER_PROTOCOL"] = _PROTOCOLS.get(version) or _unsupported(version)
+        environ["SERVER_PROTOCOL"] = PROTOCOLS.get(version) or fields.refuse_version(version)
         # llhttp resets this after the message: it can't be asked later.
         self._persistent = parser.should_keep_alive()
         method = parser.get_method()
         try:
-            environ["REQUEST_METHOD"] = _METHODS[method]
+            environ["REQUEST_METHOD"] = METHODS[method]
         except KeyError:
             environ["REQUEST_METHOD"] = method.decode("ascii")
         target = self._target.decode("latin-1")
         self._target = b""
         environ["RAW_URI"] = environ["REQUEST_URI"] = target
         if target[0] != "/":
-            target = _origin_form(target, environ)
+            target, authority = fields.split_target(target)
+            if authority is not None:
+                environ["HTTP_HOST"] = authority
         environ["QUERY_STRING"] = ""
         if "?" in target:
             target, _, environ["QUERY_STRING"] = target.partition("?")
         if "%" in target:
             target = unquote_to_bytes(target.encode("latin-1")).decode("latin-1")
         environ["PATH_INFO"] = target
-        if _DROPPED in environ:
-            del environ[_DROPPED]
+        if DROPPED in environ:
+            del environ[DROPPED]
         if "HTTP_HOST" not in environ and self._http11:
             raise HTTPError(HTTPStatus.BAD_REQUEST, "no Host")  # RFC 9112, section 3.2
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
@@ -241,23 +245,23 @@ class RequestParser:
         single = key not in self._repeated
         self._repeated += (key,)
         if len(self._repeated) > self._limits.fields:
-            raise _fields_too_large()
-        if key == _DROPPED:
+            raise fields.too_large()
+        if key == DROPPED:
             return
         if key == "HTTP_HOST":
             raise HTTPError(HTTPStatus.BAD_REQUEST, "two Hosts")  # RFC 9112, section 3.2
         if max(len(value), len(before) if single else 0) > self._limits.field_size:
-            raise _fields_too_large()
+            raise fields.too_large()
         separator = "; " if key == "HTTP_COOKIE" else ", "
         self._environ[key] = before + separator + value
 
     def _check_fields(self, count: int) -> None:
         """Only called when there is a chance that a limit is exceeded."""
         known = {*self._template, *self._repeated}
-        fields = ((key, value) for key, value in self._environ.items() if key not in known)
-        size = max((max(len(key), len(value)) for key, value in fields), default=0)
+        items = ((key, value) for key, value in self._environ.items() if key not in known)
+        size = max((max(len(key), len(value)) for key, value in items), default=0)
         if count > self._limits.fields or size > self._limits.field_size:
-            raise _fields_too_large()
+            raise fields.too_large()
 
     def _go_on_with_body(self) -> bytes:
         """Have the body of a request that asks for an upgrade parsed by a parser of its own.
@@ -275,7 +279,7 @@ class RequestParser:
     def _begin_body(self, environ: dict[str, Any]) -> None:
         coding = environ.get("HTTP_TRANSFER_ENCODING")
         if coding is not None:
-            _check_coding(coding)
+            fields.check_coding(coding)
             # RFC 9112, section 6.1: from a client of HTTP/1.0 the framing can't be trusted.
             self._persistent = self._persistent and self._http11
         limit = self._limits.body
@@ -294,65 +298,3 @@ class RequestParser:
 
 
 _NOTHING: dict[str, Any] = {}
-
-# A field whose name holds an underscore is dropped: as a meta-variable it could not be told
-# from the one with a dash, and could so stand in for one that a proxy vouches for.
-_DROPPED = "prefork.dropped"
-
-_PROTOCOLS = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
-_METHODS = {
-    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-}
-
-# Field names as they were spelled, to meta-variables: filled as they are met, up to a bound
-# that clients can't make grow.
-_KEYS: dict[bytes, str] = {}
-_KEYS_BOUND = 1000
-_KEY_LENGTH_BOUND = 64
-
-
-def _key(name: bytes) -> str:
-    text = name.decode("latin-1")
-    if "_" in text:
-        return _DROPPED
-    key = text.upper().replace("-", "_")
-    if key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
-        key = "HTTP_" + key
-    if len(_KEYS) < _KEYS_BOUND and len(name) <= _KEY_LENGTH_BOUND:
-        _KEYS[name] = key
-    return key
-
-
-def _origin_form(target: str, environ: dict[str, Any]) -> str:
-    """The path of a target that does not begin with one: RFC 9112, sections 3.2.2 to 3.2.4."""
-    if target == "*":
-        return target
-    scheme, separator, rest = target.partition("://")
-    if not separator or scheme.lower() not in ("http", "https"):
-        raise HTTPError(HTTPStatus.BAD_REQUEST, "the request target is no path and no http URI")
-    end = next((at for at, character in enumerate(rest) if character in "/?"), len(rest))
-    authority, path = rest[:end], rest[end:]
-    if not authority:
-        raise HTTPError(HTTPStatus.BAD_REQUEST, "the request target has no host")
-    environ["HTTP_HOST"] = authority
-    return path if path.startswith("/") else "/" + path
-
-
-def _check_coding(coding: str) -> None:
-    """RFC 9112, sections 6.1 and 6.3: without a final `chunked` the end can't be found."""
-    codings = [each.strip().lower() for each in coding.split(",")]
-    if codings[-1] != "chunked":
-        raise HTTPError(HTTPStatus.BAD_REQUEST, "the last transfer coding is not chunked")
-    if len(codings) > 1:
-        raise HTTPError(HTTPStatus.NOT_IMPLEMENTED, "no transfer coding but chunked is known")
-
-
-def _unsupported(version: str) -> NoReturn:
-    raise HTTPError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here")
-
-
-def _fields_too_large() -> HTTPError:
-    """RFC 6585, section 5."""
-    return HTTPError(
-        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the header fields are too many or too large"
-    )

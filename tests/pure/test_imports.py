@@ -31,6 +31,7 @@ PURE = [
     "worker/lifecycle.py",
     "wire/messages.py",
     "http/body.py",
+    "http/fields.py",
     "http/request.py",
     "http/response.py",
     "wsgi.py",

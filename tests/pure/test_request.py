@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefork.errors import HTTPError
-from prefork.http import request as module
+from prefork.http import fields
 from prefork.http.body import SPOOL_SIZE
 from prefork.http.request import Limits, Phase, Request, RequestParser
 
@@ -440,4 +440,4 @@ def test_clients_can_not_make_the_table_of_field_names_large() -> None:
     """Names are remembered as they were spelled; what clients make up must not fill memory."""
     for number in range(2000):
         parse(head(f"X-{number}-{'x' * 5000}: 1"))
-    assert sum(map(len, module._KEYS)) < 1 << 20
+    assert sum(map(len, fields.KEYS)) < 1 << 20

@@ -179,7 +179,7 @@ def test_a_body_whose_parts_each_come_in_time_may_take_any_time(serve: Serve) ->
         for _ in range(20):
             wire.send(b"x")
             time.sleep(0.2)
-        assert time.monotonic() - began > 2.0
+        assert time.monotonic() - began > 4.0
         wire.send(b"x")
         assert wire.response().body == b"x" * 21
 
@@ -245,11 +245,11 @@ def test_a_client_that_takes_its_response_slowly_but_steadily_is_not_cut_off(
         wire.send(request("GET", f"/large?{size}") * (16_000_000 // size))
         assert wire.head()[0] == "HTTP/1.1 200 OK"
         began = time.monotonic()
-        for _ in range(40):
-            wire.exactly(5_000)
+        for _ in range(60):
+            wire.exactly(10_000)
             time.sleep(0.1)
-        assert time.monotonic() - began > 2.0
-        assert wire.exactly(size - 200_000) == b"x" * (size - 200_000)
+        assert time.monotonic() - began > 4.0
+        assert wire.exactly(size - 600_000) == b"x" * (size - 600_000)
         for _ in range(16_000_000 // size - 1):
             assert wire.response().body == b"x" * size
 

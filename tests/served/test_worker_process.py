@@ -420,3 +420,40 @@ def test_a_connection_is_closed_for_good_when_the_app_forks_and_the_child_lives_
             data += part
     child = int(data.rpartition(b"\r\n\r\n")[2])
     os.kill(child, signal.SIGKILL)
+
+
+def test_what_the_app_does_at_exit_gets_the_time_that_it_needs(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """Clients of error trackers, for one, send what they have gathered then."""
+    (tmp_path / "flushes.py").write_text(
+        "import atexit, time\nfrom tests.apps.probe import app\n"
+        "def flush():\n    time.sleep(2)\n    open('flushed', 'w')\n"
+        "atexit.register(flush)\n"
+    )
+    server = serve("flushes:app")
+    assert server.stop() == 0
+    assert (tmp_path / "flushed").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_a_worker_on_its_way_out_does_not_change_its_end(
+    serve: Serve, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Python gives signals their default actions back before it tears the modules down."""
+    (tmp_path / "lingers.py").write_text(
+        "import os, time\nfrom tests.apps.probe import app\n"
+        "class Last:\n"
+        "    def __del__(self, os=os, time=time):\n"
+        "        os.mkdir('leaving')\n"
+        "        while not os.path.exists('go'): time.sleep(0.005)\n"
+        "last = Last()\n"
+    )
+    server = serve("lingers:app")
+    (pid,) = server.workers().values()
+    server.send(signal.SIGTERM)
+    eventually((tmp_path / "leaving").exists, "the worker to leave")
+    os.kill(pid, number)
+    (tmp_path / "go").touch()
+    assert server.wait() == 0
+    assert re.search(rf"pid={pid} exited with status 0", server.log)
