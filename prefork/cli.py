@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import os
 import sys
@@ -16,7 +17,7 @@ from prefork.master.link import Forked
 from prefork.master.listeners import bind_all, parse_address
 from prefork.master.loop import Master
 from prefork.settings import Settings, worker_count
-from prefork.signals import MASTER_SIGNALS, SignalPipe
+from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
 from prefork.wire.assignment import Assignment
 
 _log = logging.getLogger("prefork.master")
@@ -99,7 +100,8 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
     with pidfile.kept(settings.pidfile):
         listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner)
         count = worker_count(settings, process.usable_cpus)
-        what = f"{count} {settings.worker_class} workers for {settings.app}"
+        workers = "worker" if count == 1 else "workers"
+        what = f"{count} {settings.worker_class} {workers} for {settings.app}"
         _log.info("prefork %s: %s", __version__, what)
         for listener in listeners:
             _log.info("listening on %s", listener)
@@ -107,6 +109,8 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
 
 
 def _be_worker(assignment: Assignment) -> int:
+    # First: even what hangs in these imports is to be seen.
+    faulthandler.register(DUMP_STACKS, file=assignment.stacks, all_threads=True)
     # Here, not above: the master imports neither gevent nor the app, and never an HTTP parser.
     from prefork.worker.main import main as be_worker
 

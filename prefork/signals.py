@@ -68,16 +68,23 @@ class SignalPipe:
             return []
 
 
-def quiet_in_child(signals: set[signal.Signals]) -> None:
+def quiet_in_child() -> None:
     """Detach a forked worker from the `SignalPipe` that it has inherited.
 
     The handlers that do nothing stay, as platforms and terminals send their signals to every
     process of a group: what they mean to a worker, its master will tell it.
     """
     signal.set_wakeup_fd(-1)
+    # Before faulthandler has it, and after.
+    signal.signal(DUMP_STACKS, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for number in signals & {signal.SIGTTIN, signal.SIGTTOU}:
-        signal.signal(number, signal.SIG_DFL)
+
+
+def ignore() -> None:
+    """Let no signal change how this process ends: all that is left is for Python to tear itself
+    down, and the first thing that it does is to give signals their default actions back."""
+    for number in COMMANDS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def fork(
             os.close(stacks)
             raise
         if pid == 0:
-            signals.quiet_in_child(set(signals.COMMANDS))
+            signals.quiet_in_child()
             ours.close()
             disown()
             raise Forked(

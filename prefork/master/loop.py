@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 from time import monotonic
 
-from prefork import log, process
+from prefork import log, process, signals
 from prefork.errors import BootError, PreforkError
 from prefork.log import Logs
 from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
@@ -96,6 +96,7 @@ class Master:
         self._lending.end_waiting()
         while self._lending.lingering:
             self._turn()
+        signals.ignore()
         if self._fleet.failure:
             raise BootError(self._fleet.failure)
         _log.info("stopped")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import logging
 import os
 import signal
@@ -42,7 +41,6 @@ def main(assignment: Assignment) -> int:
     assignment.logs.introduce(str(assignment.id))
     assignment.logs.patient(True)
     _close_what_is_not_ours(assignment)
-    faulthandler.register(signals.DUMP_STACKS, file=assignment.stacks, all_threads=True)
     process.title(settings, f"worker {assignment.id.slot} gen {assignment.id.generation}")
     try:
         enter(settings)
@@ -53,6 +51,8 @@ def main(assignment: Assignment) -> int:
     except Exception:  # noqa: BLE001  the last place to say it
         _log.exception("error in the worker")
         return PreforkError.exit_code
+    finally:
+        signals.ignore()
     return 0
 
 
