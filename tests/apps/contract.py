@@ -88,10 +88,17 @@ def _errors(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
 
 
 def _mutate(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """What an app changes in its environ is its own."""
+    """What an app changes in its environ is its own affair: PEP 3333, "Specification Details"."""
     before = sorted(key for key in environ if key.startswith("mutated"))
+    what = environ["QUERY_STRING"]
     environ["mutated"] = True
     environ["SCRIPT_NAME"] = "/mutated"
+    if what == "method":
+        environ["REQUEST_METHOD"] = "GET" if environ["REQUEST_METHOD"] == "HEAD" else "HEAD"
+    elif what in ("clear", "fail"):
+        environ.clear()
+    if what == "fail":
+        raise RuntimeError("with nothing left")
     return _text(start_response, json.dumps(before))
 
 

@@ -186,6 +186,16 @@ def test_the_user_is_that_of_basic_authorization(field: str, user: str) -> None:
     assert logged("%(u)s", exchange(field)) == user
 
 
+def test_an_app_that_has_cleared_its_environ_is_logged_too() -> None:
+    def clears(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ.clear()
+        start_response("200 OK", [])
+        return [b"hello"]
+
+    line = logged("".join(f"%({atom})s " for atom in ATOMS), exchange(app=clears))
+    assert "200 5 5" in line
+
+
 # Hostile values.
 
 FORGERY = '" 200 5\r\n192.0.2.9 - - "GET /forged'

@@ -265,6 +265,12 @@ def test_the_client_says_whether_the_connection_lives_on(
     assert (request.http11, request.persistent) == (http11, persistent)
 
 
+def test_only_http_1_1_asks_for_a_host() -> None:
+    assert only(b"GET / HTTP/1.0\r\n\r\n").environ.get("HTTP_HOST") is None
+    assert parse(b"GET / HTTP/1.1\r\n\r\n").status == 400
+    assert only(b"GET / HTTP/1.1\r\nHost:\r\n\r\n").environ["HTTP_HOST"] == ""
+
+
 def test_many_upgrades_in_one_piece_are_many_requests() -> None:
     upgrade = head("Connection: upgrade", "Upgrade: x")
     assert len(parse(upgrade * 3000).requests) == 3000

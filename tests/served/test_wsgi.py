@@ -170,6 +170,26 @@ def test_what_an_app_changes_in_its_environ_is_gone_with_the_next_request(wire: 
     assert environ_of(wire, request("GET", "/"))["SCRIPT_NAME"] == ""
 
 
+@pytest.mark.parametrize("what", ["method", "clear"])
+def test_what_an_app_changes_in_its_environ_does_not_change_its_response(
+    wire: Wire, what: str
+) -> None:
+    for method, body in (("GET", b"[]"), ("HEAD", b""), ("GET", b"[]")):
+        wire.send(request(method, f"/mutate?{what}"))
+        response = wire.response(method)
+        assert (response.status, response.body) == (200, body)
+        assert response.get("Content-Length") == "2"
+
+
+def test_an_app_that_fails_with_an_empty_environ_is_a_failure_like_any_other(
+    server: Server, wire: Wire
+) -> None:
+    since = server.mark()
+    assert_failed(wire.get("/mutate?fail"))
+    wire.assert_closed()
+    server.wait_for("RuntimeError: with nothing left", since)
+
+
 def test_what_an_app_writes_to_wsgi_errors_is_in_the_log(server: Server, wire: Wire) -> None:
     since = server.mark()
     wire.get("/errors")
