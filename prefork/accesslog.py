@@ -114,8 +114,8 @@ def _user(exchange: Exchange, _: float) -> str:
 
 def _request_line(exchange: Exchange, _: float) -> str:
     environ = exchange.request.environ
-    line = f"{environ['REQUEST_METHOD']} {environ['RAW_URI']} {environ['SERVER_PROTOCOL']}"
-    return _safe(line)
+    parts = [environ.get(key, "-") for key in ("REQUEST_METHOD", "RAW_URI", "SERVER_PROTOCOL")]
+    return _safe(" ".join(parts))
 
 
 def _now(exchange: Exchange, _: float) -> str:

@@ -13,11 +13,15 @@ from prefork.errors import UsageError
 from prefork.settings import Settings
 
 
-def raise_file_limit() -> int:
-    """Raise RLIMIT_NOFILE to its hard limit, and say what it is: a connection is an fd."""
+def raise_file_limit() -> None:
+    """Raise RLIMIT_NOFILE to its hard limit: a connection is an fd."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+
+
+def file_limit() -> int:
+    """How many fds this process may have: RLIMIT_NOFILE."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def usable_cpus() -> int:
@@ -91,7 +95,7 @@ def close_all_fds_but(keep: set[int]) -> None:
         if fd >= low:
             os.closerange(low, fd)
             low = fd + 1
-    os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    os.closerange(low, file_limit())
 
 
 def open_standard_streams() -> None:

@@ -60,10 +60,10 @@ class SignalPipe:
         """The fd to wait on."""
         return self._read
 
-    def receive(self) -> list[signal.Signals]:
-        """The signals that have arrived, in order."""
+    def receive(self) -> list[int]:
+        """The numbers of the signals that have arrived, in order: of any with a handler."""
         try:
-            return [signal.Signals(byte) for byte in os.read(self._read, 4096)]
+            return list(os.read(self._read, 4096))
         except BlockingIOError:
             return []
 

@@ -103,6 +103,7 @@ class Exchange:
     complete = False
     persistent = False
     sent = 0
+    _head_only: bool
     _line: StatusLine
     _framing: Framing
     _left: int
@@ -120,6 +121,8 @@ class Exchange:
         request = self.request
         environ = request.environ
         body = request.body
+        # Asked now, as the environ is the app's to change (PEP 3333).
+        self._head_only = environ["REQUEST_METHOD"] == "HEAD"
         environ["wsgi.input"] = io.BytesIO() if body is None else body.finish()
         try:
             result = app(environ, self.start_response)
@@ -215,7 +218,7 @@ class Exchange:
             self._line,
             self.headers,
             length,
-            request.environ["REQUEST_METHOD"] == "HEAD",
+            self._head_only,
             request.http11,
             request.persistent and not self._transport.retiring,
         )
@@ -256,7 +259,7 @@ class Exchange:
         answer = error_response(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "the application failed",
-            head_only=self.request.environ["REQUEST_METHOD"] == "HEAD",
+            head_only=self._head_only,
         )
         try:
             self._transport.send(answer)
@@ -266,4 +269,4 @@ class Exchange:
 
     def _describe(self) -> str:
         environ = self.request.environ
-        return f"{environ['REQUEST_METHOD']} {environ['RAW_URI']}"
+        return f"{environ.get('REQUEST_METHOD', '-')} {environ.get('RAW_URI', '-')}"

@@ -53,13 +53,9 @@ class Custody:
         self._readable = readable
         self.keepalive = keepalive
         # By deadline: as each kind has one patience, the order of arrival is the order of time.
+        # (A shorter keepalive after a reload has to wait until those before it have gone.)
         self._parked: dict[Connection, float] = {}
         self._lingering: dict[Connection, float] = {}
-
-    @property
-    def parked(self) -> int:
-        """How many connections are parked."""
-        return len(self._parked)
 
     @property
     def lingering(self) -> int:
@@ -80,7 +76,7 @@ class Custody:
         self._poller.watch(connection.fd, lambda _: self._on_leftover(connection))
 
     def end(self, connection: Connection, response: bytes, now: float) -> None:
-        """Send a last response, shut the connection down, and linger."""
+        """Send a last response, which may be empty, shut the connection down, and linger."""
         sock = socket.socket(fileno=connection.fd)
         try:
             sock.send(response)

@@ -19,6 +19,10 @@ W = TypeVar("W")
 C = TypeVar("C")
 
 
+class UnknownLoan(Exception):
+    """The worker has no loan with this id."""
+
+
 class Books(Generic[C]):
     """What one worker has borrowed: connections by loan id, at most `credit` of them."""
 
@@ -76,11 +80,8 @@ class Dispatch(Generic[W, C]):
 
     def least_busy(self) -> W | None:
         """The worker for a connection that moves; None when nobody has credit."""
-        worker = min(self._ring, key=self._load, default=None)
+        worker = min(self._ring, key=self.loans, default=None)
         return None if worker is None or self._books[worker].full else worker
-
-    def _load(self, worker: W) -> int:
-        return len(self._books[worker].loans)
 
     def lend(self, connection: C, worker: W) -> int:
         """Write a loan down, to a worker that has credit: its id."""
@@ -94,12 +95,15 @@ class Dispatch(Generic[W, C]):
         """The loan has ended: its connection.
 
         Raises:
-            KeyError: the worker holds no such loan.
+            UnknownLoan: the worker holds no such loan.
         """
-        connection = self._books[worker].loans.pop(loan)
+        try:
+            connection = self._books[worker].loans.pop(loan)
+        except KeyError:
+            raise UnknownLoan(loan) from None
         self._ended.append(loan)
         return connection
 
     def loans(self, worker: W) -> int:
         """How many connections the worker has borrowed."""
-        return self._load(worker)
+        return len(self._books[worker].loans)

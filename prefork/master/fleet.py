@@ -61,11 +61,12 @@ class Goal(Enum):
 
 @dataclass
 class Rollout:
-    """A reload under way: the generation that it brings, the slots that it has yet to fill, and
-    the number of slots to go back to if it fails."""
+    """A reload under way: the generation that it brings, the slots that it has yet to fill, the
+    number of slots when it is done, and the one to go back to if it fails."""
 
     generation: int
     slots: set[int]
+    size: int
     size_before: int
     since: float
 
@@ -132,6 +133,8 @@ class Fleet:
     def exited(self, worker: Worker, why: str, now: float) -> None:
         """The worker's process has ended: `why` says how, in words."""
         del self.workers[worker.id.pid]
+        # What was to be done about it need not be.
+        self._steps = [step for step in self._steps if getattr(step, "worker", None) != worker]
         if worker.phase is Phase.BOOTING:
             self._failed(*_place(worker), f"{worker} {why} before it was ready", now)
         elif worker.phase in IN_THE_RING:
@@ -144,8 +147,9 @@ class Fleet:
         """Replace every worker by one of a new generation. Not while a rollout is under way."""
         assert self.rollout is None
         self.newest += 1
-        self.rollout = Rollout(self.newest, set(range(1, size + 1)), self.size, now)
-        self.size = size
+        self.rollout = Rollout(self.newest, set(range(1, size + 1)), size, self.size, now)
+        # Those beyond the new size stay until the new generation has proved itself.
+        self.size = max(self.size, size)
         self._backoffs.clear()
 
     def scale(self, size: int) -> None:
@@ -153,7 +157,7 @@ class Fleet:
         self.size = size
         if self.rollout is not None:
             self.rollout.slots &= set(range(1, size + 1))
-            self.rollout.size_before = size
+            self.rollout.size = self.rollout.size_before = size
 
     def stop(self, now: float, seconds: float = math.inf) -> None:
         """End all workers; what they execute may take `kill_timeout`, but at most this long."""
@@ -180,7 +184,7 @@ class Fleet:
             slot = self._next_slot(now)
             if slot is not None:
                 self._steps.append(Spawn(slot, self._generation_to_spawn()))
-            elif self.rollout is not None and not self.rollout.slots and self._settled():
+            elif self._rolled_out():
                 self._finish_rollout(now)
         steps, self._steps = self._steps, []
         return steps
@@ -200,7 +204,8 @@ class Fleet:
         if isinstance(outcome, Verdict):
             return False
         worker.phase = outcome
-        worker.since = now
+        if outcome is Phase.SERVING:
+            worker.since = now
         worker.deadline = math.inf
         if outcome is Phase.DRAINING:
             worker.deadline = now + worker.kill_timeout
@@ -242,16 +247,24 @@ class Fleet:
             if worker.id.generation == rollout.generation and worker.phase is Phase.BOOTING:
                 self.discard(worker, now)
 
+    def _rolled_out(self) -> bool:
+        rollout = self.rollout
+        if rollout is None or rollout.slots or not self._settled():
+            return False
+        return all(self._filled(slot) for slot in range(1, rollout.size + 1))
+
     def _finish_rollout(self, now: float) -> None:
         assert self.rollout is not None
         rollout, self.rollout = self.rollout, None
         self.generation = rollout.generation
+        self.size = rollout.size
         self._steps.append(ReloadDone(rollout.generation, now - rollout.since))
 
     def _next_slot(self, now: float) -> int | None:
         """The one slot that is to get a worker next: an empty one, else one to be replaced."""
         booting = any(worker.phase is Phase.BOOTING for worker in self.workers.values())
-        if len(self.workers) > self.size or (self.rollout is not None and booting):
+        crowded = len(self.workers) > self.size and self._in_the_ring()
+        if crowded or (self.rollout is not None and booting):
             return None
         due = [slot for slot in range(1, self.size + 1) if self._due(slot) <= now]
         for slot in due:

@@ -28,9 +28,25 @@ from prefork.wire.messages import Loan
 
 # So many connections are accepted from a listener before anything else gets its turn.
 ACCEPT_BATCH = 64
+# At a stop, at most so many are taken in from the kernel's backlog.
+BACKLOG_BATCH = 1 << 16
 # Out of fds or memory, the next attempt to accept is made after so many seconds.
 ACCEPT_PAUSE = 0.1
-_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# The client was gone before we came, or never really there: accept(2), "Error handling".
+_CLIENT_GONE = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENONET,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+        errno.EPROTO,
+    }
+)
 
 # An IPv4 client of an IPv6 listener: RFC 4291, section 2.5.5.2.
 _MAPPED = "::ffff:"
@@ -84,6 +100,8 @@ class Lending:
         A request that may have begun is never run again: it is answered with 504 if we killed
         the worker, with 502 if it died by itself. A response that may be half out is cut.
         """
+        if link in self._unsent:
+            self._unsent.remove(link)
         now = monotonic()
         status = HTTPStatus.GATEWAY_TIMEOUT if was_killed else HTTPStatus.BAD_GATEWAY
         for loan, connection in self._dispatch.close(link).items():
@@ -94,6 +112,8 @@ class Lending:
                 self._custody.reset(connection)
             elif state == LoanState.CLOSED:
                 self._custody.linger(connection, now)
+            elif state == LoanState.ENDED:
+                self._custody.drop(connection)
             else:
                 self._keep(connection, now)
         self._use_room()
@@ -104,7 +124,7 @@ class Lending:
         """These loans have ended, and the connections with them.
 
         Raises:
-            KeyError: the worker has no such loan.
+            UnknownLoan: the worker has no such loan.
         """
         now = monotonic()
         for loan in loans:
@@ -122,7 +142,7 @@ class Lending:
         """These loans were idle and have come back.
 
         Raises:
-            KeyError: the worker has no such loan.
+            UnknownLoan: the worker has no such loan.
         """
         now = monotonic()
         for loan in loans:
@@ -150,6 +170,8 @@ class Lending:
         """Do what is due by now."""
         self._custody.expire(now)
         if self._accept_again <= now:
+            # If there is no room either, whoever makes some will accept again.
+            self._accept_again = math.inf
             self._use_room()
 
     def deadline(self) -> float:
@@ -171,8 +193,9 @@ class Lending:
     def stop(self) -> None:
         """Take in what waits in the kernel's backlog, close the listeners, end what is idle."""
         for index in range(len(self._listeners)):
-            self._accept_batch(index, self._listeners[index].sock, limit=None)
+            self._accept_batch(index, self._listeners[index].sock, BACKLOG_BATCH)
         self._pause()
+        self._accept_again = math.inf
         for listener in self._listeners:
             listener.close()
         self._listeners = []
@@ -196,28 +219,28 @@ class Lending:
     def _accept(self, index: int, sock: socket.socket, events: int) -> None:
         self._accept_batch(index, sock, ACCEPT_BATCH)
 
-    def _accept_batch(self, index: int, sock: socket.socket, limit: int | None) -> None:
+    def _accept_batch(self, index: int, sock: socket.socket, limit: int) -> None:
         """Accept until there is nothing more, or no room, or the limit is reached."""
         # An fd instead of an object, which would cost as much again.
         accept = sock._accept  # type: ignore[attr-defined]
         unix = sock.family == socket.AF_UNIX
-        while not self._waiting and limit != 0:
+        for _ in range(limit):
+            if self._waiting:
+                return
             try:
                 fd, address = accept()
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _OUT_OF_RESOURCES:
-                    self._hold_off(error)
-                    return
-                continue  # the client was gone before we came: accept(2), "Error handling"
+                if error.errno in _CLIENT_GONE:
+                    continue
+                self._hold_off(error)
+                return
             os.set_blocking(fd, False)
             host, port = ("", 0) if unix else address[:2]
             if host.startswith(_MAPPED):
                 host = host[len(_MAPPED) :]
             self._offer(Connection(fd, index, host, port, moved=False))
-            if limit is not None:
-                limit -= 1
 
     def _hold_off(self, error: OSError) -> None:
         _log.error("can't accept: %s; next try in %g s, clients wait", error.strerror, ACCEPT_PAUSE)
@@ -251,7 +274,8 @@ class Lending:
         """A connection that goes on, if the service does."""
         connection.moved = True
         if self.stopping:
-            self._custody.drop(connection)
+            # Its last response may still be on the way to a slow client.
+            self._custody.end(connection, b"", now)
         else:
             self._custody.park(connection, now)
 

@@ -50,7 +50,7 @@ _IGNORE, _IMPOSSIBLE = Verdict.IGNORE, Verdict.IMPOSSIBLE
 TRANSITIONS: dict[Phase, dict[Event, Phase | Verdict]] = {
     Phase.BOOTING: {
         Event.READY: Phase.SERVING,
-        # It is held back by the worker until it is ready.
+        # It has nothing to leave yet.
         Event.LEAVE: _IGNORE,
         Event.RETIRE: Phase.DYING,
         Event.DEADLINE: Phase.DUMPING,
@@ -99,7 +99,8 @@ FILLS_ITS_SLOT = frozenset({Phase.BOOTING, Phase.SERVING, Phase.LEAVING})
 
 @dataclass(eq=False)
 class Worker:
-    """A worker. `deadline` is math.inf in a phase without one, `kill_timeout` in seconds."""
+    """A worker. `since` is when it was forked, and then when it became ready; `deadline` is
+    math.inf in a phase without one, `kill_timeout` in seconds."""
 
     id: WorkerId
     kill_timeout: float

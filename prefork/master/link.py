@@ -120,8 +120,12 @@ def fork(
         OSError: there can't be another process.
         Forked: in the child, where this does not return.
     """
-    ours, theirs = channel.pair()
     stacks = os.memfd_create("prefork-stacks", os.MFD_CLOEXEC)
+    try:
+        ours, theirs = channel.pair()
+    except OSError:
+        os.close(stacks)
+        raise
     row.clear()
     with signals.blocked():
         try:
@@ -132,9 +136,12 @@ def fork(
             os.close(stacks)
             raise
         if pid == 0:
-            signals.quiet_in_child()
-            ours.close()
-            disown()
+            try:
+                signals.quiet_in_child()
+                ours.close()
+                disown()
+            except Exception:  # noqa: BLE001  or there would be a second master
+                os._exit(1)
             raise Forked(
                 Assignment(
                     id=WorkerId(place.slot, place.generation, os.getpid()),

@@ -51,7 +51,9 @@ class Master:
         logs: Logs,
         signals: SignalPipe,
     ) -> None:
-        self._settings = {1: settings}  # by generation
+        self._first_settings = settings
+        # By generation: the one that serves, and the one that a reload is to bring.
+        self._settings = {1: settings}
         self._load = load
         self._logs = logs
         self._poller = Poller()
@@ -120,13 +122,14 @@ class Master:
         self._lending.send_loans()
 
     def _receive_signals(self) -> None:
-        for number in self._signals.receive():
-            if number == signal.SIGCHLD:
-                self._workers.reap()
-            else:
-                _log.info("%s received", number.name)
-                self._commands[COMMANDS[number]]()
+        received = self._signals.receive()
         self._workers.deadline = 0.0
+        # Whatever else goes wrong, no death goes unnoticed.
+        self._workers.reap()
+        for number in received:
+            if number in COMMANDS:
+                _log.info("%s received", signal.Signals(number).name)
+                self._commands[COMMANDS[signal.Signals(number)]]()
 
     # Commands.
 
@@ -146,10 +149,11 @@ class Master:
             return
         current = self._settings[fleet.generation]
         for name in _FIXED:
-            if getattr(settings, name) != getattr(current, name):
+            if getattr(settings, name) != getattr(self._first_settings, name):
                 _log.warning("%s has changed: that takes effect at a restart", name)
         fleet.reload(self._size_after_reload(current, settings), now)
-        self._settings[fleet.newest] = settings
+        self._settings.clear()
+        self._settings.update({fleet.generation: current, fleet.newest: settings})
         self._workers.deadline = now
         _log.info("reload to generation %d begun", fleet.newest)
 

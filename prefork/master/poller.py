@@ -6,9 +6,12 @@ request make several events each.
 
 from __future__ import annotations
 
+import logging
 import math
 import select
 from collections.abc import Callable
+
+_log = logging.getLogger("prefork.master")
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
@@ -47,8 +50,12 @@ class Poller:
         for fd, events in self._epoll.poll(math.ceil(timeout * 1000) / 1000):
             callback = self._callbacks.get(fd)
             # An earlier callback of this turn may have forgotten the fd.
-            if callback is not None:
+            if callback is None:
+                continue
+            try:
                 callback(events)
+            except Exception:  # noqa: BLE001  one event must not cost the others their turn
+                _log.exception("error in the master; it goes on")
 
     def close(self) -> None:
         """Let go of the epoll instance, not of the fds."""

@@ -18,12 +18,15 @@ from typing import Any
 
 import msgspec
 
+from prefork import process
 from prefork.log import Logs
+from prefork.master.dispatch import UnknownLoan
 from prefork.master.fleet import Fleet
 from prefork.master.lending import Lending
 from prefork.master.life import IN_THE_RING, Phase, Worker
 from prefork.master.link import Link, Place, fork
 from prefork.master.poller import READ, WRITE, Poller
+from prefork.master.reserve import Reserve
 from prefork.master.steps import (
     Dump,
     Kill,
@@ -43,6 +46,8 @@ from prefork.wire.identity import WorkerId
 
 # A worker that has closed its channel is about to exit; if it hasn't by then, it is killed.
 _EXIT_SECONDS = 1.0
+
+Handlers = dict[type[Any], Callable[[Link, Any], None]]
 
 _log = logging.getLogger("prefork.master")
 
@@ -85,6 +90,7 @@ class Workers:
         self._settings = settings
         self._surroundings = surroundings
         self._adopt = adopt
+        self._reserve = Reserve()
         self._free_rows = list(reversed(range(ROWS)))
         self._links: dict[int, Link] = {}  # by pid
         self._steps: dict[type[Any], Callable[[Any], None]] = {
@@ -96,11 +102,15 @@ class Workers:
             ReloadDone: self._reload_done,
             ReloadAborted: self._reload_aborted,
         }
-        self._reports: dict[type[Any], Callable[[Link, Any], None]] = {
+        self._reports: Handlers = {
             messages.Ready: self._ready,
             messages.Leaving: self._leaving,
             messages.Closed: lambda link, report: lending.closed(link, report.loans),
             messages.Returned: lambda link, report: lending.returned(link, report.loans),
+        }
+        # Of a worker that has died, only what it says of its loans still counts.
+        self._last_words = {
+            kind: self._reports[kind] for kind in (messages.Closed, messages.Returned)
         }
         # When `reconcile` is due; things that happen to the fleet bring it forward.
         self.deadline = 0.0
@@ -155,14 +165,17 @@ class Workers:
         place = Place(step.slot, step.generation, settings, shared.listeners, shared.logs)
         row = shared.board.row(self._free_rows.pop())
         try:
-            link = fork(place, shared.board, row, shared.disown, partial(self._welcome, settings))
+            with self._reserve.released():
+                link = fork(
+                    place, shared.board, row, shared.disown, partial(self._welcome, settings)
+                )
         except OSError as error:
             self._free_rows.append(row.number)
             self._fleet.not_spawned(step.slot, f"fork: {error.strerror}", monotonic())
             _log.error("worker=%d can't be forked: %s", step.slot, error.strerror)
             return
         self._links[link.worker.id.pid] = link
-        self._lending.open(link, settings.worker_connections)
+        self._lending.open(link, min(settings.worker_connections, process.file_limit() // 2))
         self._poller.watch(link.channel.fileno(), partial(self._on_channel, link))
         _log.info("%s spawned", link.worker)
 
@@ -210,17 +223,19 @@ class Workers:
     def _on_channel(self, link: Link, events: int) -> None:
         if events & WRITE:
             self._flush(link)
-        self._receive(link)
+        self._receive(link, self._reports)
 
-    def _receive(self, link: Link) -> None:
+    def _receive(self, link: Link, handlers: Handlers) -> None:
         """Handle the worker's reports, and survive whatever it writes."""
         worker = link.worker
         try:
             for report, _ in link.channel.receive():
-                self._reports[type(report)](link, report)
+                handler = handlers.get(type(report))
+                if handler is not None:
+                    handler(link, report)
         except ChannelClosed:
             self._channel_closed(link)
-        except (msgspec.DecodeError, KeyError) as error:
+        except (msgspec.DecodeError, UnknownLoan) as error:
             _log.error("%s wrote nonsense on its channel (%r): it is killed", worker, error)
             self._lending.leave(link)
             self._fleet.discard(worker, monotonic())
@@ -249,7 +264,8 @@ class Workers:
 
     def _exited(self, link: Link, status: int) -> None:
         worker = link.worker
-        self._receive(link)  # what it said before it died
+        self._lending.leave(link)  # nothing is lent to the dead
+        self._receive(link, self._last_words)
         if not link.closed:
             self._poller.forget(link.channel.fileno())
         why = describe_exit(status)
@@ -284,8 +300,12 @@ class Workers:
 _ALIVE = IN_THE_RING | {Phase.BOOTING}
 
 
+_SIGNAL_NAMES = {each.value: each.name for each in signal.Signals}
+
+
 def describe_exit(status: int) -> str:
     """The wait status of a child, in words."""
     if os.WIFSIGNALED(status):
-        return f"was killed by {signal.Signals(os.WTERMSIG(status)).name}"
+        number = os.WTERMSIG(status)
+        return f"was killed by {_SIGNAL_NAMES.get(number, f'signal {number}')}"
     return f"exited with status {os.WEXITSTATUS(status)}"

@@ -32,6 +32,7 @@ class LoanState(IntEnum):
     BUSY = 2  # a request is being read or executed, no byte of a response is out
     RESPONDING = 3  # a part of a response may be out
     CLOSED = 4  # the last response is out and the connection is shut down
+    ENDED = 5  # it was idle and is shut down
 
 
 class Row:

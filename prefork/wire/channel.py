@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import errno
+import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ _MAX_PACKET = 65536
 _FD_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 
 # The peer has not read enough: of bytes, or of fds in flight (unix(7), "Ancillary messages").
-_NO_ROOM = frozenset({errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS})
+_NO_ROOM = frozenset({errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
 
 # Sent and received message types: (Command, Report) in the master, the reverse in a worker.
 S = TypeVar("S", bound=msgspec.Struct)
@@ -102,8 +103,12 @@ class Channel(Generic[S, R]):
                 raise ChannelClosed from gone
             if not packet:
                 raise ChannelClosed
-            assert not flags & socket.MSG_CTRUNC, "the fd limit was reached while receiving"
-            yield self._decode(packet), _descriptors(ancillary)
+            fds = _descriptors(ancillary)
+            if flags & socket.MSG_CTRUNC:
+                for fd in fds:
+                    os.close(fd)
+                raise OSError(errno.EMFILE, "no fds left for what the peer sends")
+            yield self._decode(packet), fds
 
     def close(self) -> None:
         """Close this end."""

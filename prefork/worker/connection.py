@@ -32,6 +32,7 @@ _BUSY = int(LoanState.BUSY)
 _IDLE = int(LoanState.IDLE)
 _RESPONDING = int(LoanState.RESPONDING)
 _CLOSED = int(LoanState.CLOSED)
+_ENDED = int(LoanState.ENDED)
 
 READ, WRITE = 1, 2  # of libev
 RECEIVE_SIZE = 65536
@@ -174,6 +175,8 @@ class Connection:
             loans[self.loan] = state
         elif loans[self.loan] == _BUSY:
             loans[self.loan] = _CLOSED
+        elif loans[self.loan] != _RESPONDING:
+            loans[self.loan] = _ENDED
         if loans[self.loan] != _RESPONDING:
             with contextlib.suppress(OSError):  # the client is gone already
                 self.sock.shutdown(socket.SHUT_WR)
@@ -270,8 +273,8 @@ class Connection:
             self.since = engine.clock
             self.waiting = _NEXT_REQUEST
             self._loans[self.loan] = _IDLE
-            if engine.flags[0]:
-                engine.idle_while_draining(self)
+            if engine.on_idle is not None:
+                engine.on_idle(self)
             return
         self._loans[self.loan] = _BUSY
         waiting = _HEAD if phase is _IN_HEAD else _BODY
@@ -301,6 +304,8 @@ class Connection:
 
     def _await_client(self, closing: bool) -> None:
         """Send the rest when the client takes it; until then nothing is read from it."""
+        assert self._outbound is not None
+        self._outbound.rest()
         self._closing = closing
         self.waiting = Waiting.CLIENT
         self.since = self._engine.clock

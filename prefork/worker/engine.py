@@ -81,8 +81,10 @@ class Engine:
         self._report = report
         self._on_empty = on_empty
         self._connections: dict[int, Connection] = {}  # by loan
-        # Whether idle connections are ended, instead of given back.
-        self._ending = False
+        # What becomes of a connection that becomes idle, once this worker drains.
+        self.on_idle: Callable[[Connection], None] | None = None
+        # An error of ours, after which the worker can't go on.
+        self.failed = False
         self._closed: list[int] = []
         self._returned: list[int] = []
         interval = min(_CHECK_SECONDS, *(seconds / 4 for seconds in service.patience.values()))
@@ -107,6 +109,7 @@ class Engine:
 
     def return_idle(self) -> None:
         """Give the idle loans back."""
+        self.on_idle = self._give_back
         for connection in self._idle():
             self._give_back(connection)
 
@@ -114,12 +117,9 @@ class Engine:
         """End the idle connections, as there is nobody to give them to; but serve what has
         arrived on them. One after the other: what is looked at long before it is closed may get a
         request in between, which would be lost."""
-        self._ending = True
+        self.on_idle = self._end
         for connection in self._idle():
-            if _has_data(connection.sock):
-                connection.readable()
-            else:
-                connection.close()
+            self._end(connection)
 
     def flush(self) -> None:
         """Report what has ended since the last time."""
@@ -148,14 +148,13 @@ class Engine:
         self._flush_later()
         self._closed.append(connection.loan)
 
-    def idle_while_draining(self, connection: Connection) -> None:
-        """The connection has become idle, but there will be no next request here."""
-        if self._ending:
-            connection.close()
-        else:
-            self._give_back(connection)
-
     # The parts.
+
+    def _end(self, connection: Connection) -> None:
+        if _has_data(connection.sock):
+            connection.readable()
+        else:
+            connection.close()
 
     def _give_back(self, connection: Connection) -> None:
         connection.give_back()
@@ -185,11 +184,16 @@ class Engine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """An error of ours in a callback of the loop: it costs one connection."""
+        """An error of ours in a callback of the loop: it costs one connection; or, where it was
+        not about one, the worker, whose idle connections are safe with the master. (The loop has
+        stopped the watcher: if it was that of the channel, the worker would be deaf.)"""
         _log.error("error in the worker", exc_info=error)
         owner = getattr(getattr(context, "callback", None), "__self__", None)
         if isinstance(owner, Connection):
             owner.close()
+        else:
+            self.failed = True
+            self.loop.break_()
 
 
 def _has_data(sock: socket.socket) -> bool:

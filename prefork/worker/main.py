@@ -44,7 +44,7 @@ def main(assignment: Assignment) -> int:
     process.title(settings, f"worker {assignment.id.slot} gen {assignment.id.generation}")
     try:
         enter(settings)
-        Worker(assignment).serve()
+        return Worker(assignment).serve()
     except PreforkError as error:
         _log.error("%s", error)
         return error.exit_code
@@ -53,7 +53,6 @@ def main(assignment: Assignment) -> int:
         return PreforkError.exit_code
     finally:
         signals.ignore()
-    return 0
 
 
 def enter(settings: Settings) -> None:
@@ -104,8 +103,11 @@ class Worker:
         self._terminations.start(self._terminated)
         readiness.on_ready(self._announcement.send)
 
-    def serve(self) -> None:
+    def serve(self) -> int:
         """Import the app and serve until the master drains this worker, or is gone.
+
+        Returns:
+            The exit status.
 
         Raises:
             BootError: the app can't be had.
@@ -122,6 +124,7 @@ class Worker:
         self._apply(Event.IMPORTED)
         self._loop.run()
         self._engine.flush()
+        return PreforkError.exit_code if self._engine.failed else 0
 
     def _apply(self, event: Event) -> None:
         action = self._lifecycle.apply(event)

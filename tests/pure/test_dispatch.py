@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefork.master.dispatch import Dispatch
+from prefork.master.dispatch import Dispatch, UnknownLoan
 
 
 def ring_of(*names: str, credit: int = 100) -> Dispatch[str, int]:
@@ -75,14 +75,14 @@ def test_an_ended_loan_is_unknown() -> None:
     dispatch = ring_of("a")
     loan = dispatch.lend(1, "a")
     dispatch.end(loan, "a")
-    with pytest.raises(KeyError):
+    with pytest.raises(UnknownLoan):
         dispatch.end(loan, "a")
 
 
 def test_a_worker_can_not_end_the_loan_of_another() -> None:
     dispatch = ring_of("a", "b")
     loan = dispatch.lend(1, "a")
-    with pytest.raises(KeyError):
+    with pytest.raises(UnknownLoan):
         dispatch.end(loan, "b")
 
 

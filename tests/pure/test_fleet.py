@@ -221,6 +221,46 @@ def test_an_aborted_reload_that_was_to_grow_goes_back_to_the_old_size() -> None:
     assert crew.pass_time(1000) == []
 
 
+def test_a_reload_that_is_to_shrink_retires_nobody_before_the_new_generation_is_ready() -> None:
+    crew = Crew(3).started()
+    crew.fleet.reload(1, crew.now)
+    assert crew.act() == [Spawn(1, 2)]
+    assert crew.serving() == [(1, 1), (2, 1), (3, 1)]
+    crew.exit(crew.the(Phase.BOOTING), "exited with status 3")
+    assert crew.serving() == [(1, 1), (2, 1), (3, 1)]
+    assert crew.pass_time(1000) == []
+
+
+def test_a_reload_that_shrinks_retires_the_others_when_it_is_done() -> None:
+    crew = Crew(2).started()
+    crew.fleet.reload(1, crew.now)
+    crew.act()
+    crew.ready(crew.the(Phase.BOOTING))
+    done, retire = crew.exit(crew.the(Phase.DRAINING))
+    assert done == ReloadDone(2, 0.0)
+    assert isinstance(retire, Retire)
+    assert retire.worker.slot == 2
+
+
+def test_nothing_is_asked_for_a_worker_that_has_died_meanwhile() -> None:
+    crew = Crew(1).started()
+    crew.reload()
+    old, new = crew.the(Phase.SERVING), crew.the(Phase.BOOTING)
+    crew.fleet.ready(new, crew.now)
+    crew.fleet.exited(old, "was killed by SIGKILL", crew.now)
+    assert crew.act() == [ReloadDone(2, 0.0)]
+
+
+def test_a_reload_is_not_done_while_a_slot_is_empty() -> None:
+    crew = Crew(1).started()
+    crew.reload()
+    old, new = crew.the(Phase.SERVING), crew.the(Phase.BOOTING)
+    crew.ready(new)
+    crew.fleet.exited(new, "was killed by SIGSEGV", crew.now)
+    assert crew.exit(old) == []
+    assert crew.pass_time(BACKOFF_FIRST) == [Spawn(1, 2)]
+
+
 def test_a_crash_is_replaced_later_each_time_up_to_a_bound() -> None:
     crew = Crew(1).started()
     waits = []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections import Counter
 
 from tests.conftest import Serve
 from tests.support.clients import raw
-from tests.support.server import Server
+from tests.support.server import Server, alive, eventually
 
 APP = "tests.apps.mix:app"
 
@@ -62,3 +64,34 @@ def test_a_worker_holds_no_more_connections_than_it_may_and_none_is_refused(
     late.request("GET", "/")
     held[0].close()
     assert late.getresponse().read() == b"fast\n"
+
+
+def test_a_worker_that_dies_in_the_turn_in_which_it_was_lent_to_harms_no_other(
+    serve: Serve,
+) -> None:
+    """The master is stopped, so that it finds the death and new connections in one turn."""
+    server = serve(APP, workers=3)
+    for _ in range(5):
+        victim = server.workers()[1]
+        since = server.mark()
+        server.send(signal.SIGSTOP)
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda pid=victim: not alive(pid), "the worker to die")
+        clients = [server.client() for _ in range(12)]
+        for client in clients:
+            client.request("GET", "/")
+        server.send(signal.SIGCONT)
+        for client in clients:
+            assert client.getresponse().read() == b"fast\n"
+            client.close()
+        server.wait_for(r"worker=1 gen=1 pid=\d+ ready", since)
+    assert "error in the master" not in server.log
+
+
+def test_a_worker_that_is_killed_by_a_signal_without_a_name_is_replaced(serve: Serve) -> None:
+    server = serve(APP, workers=1)
+    since = server.mark()
+    os.kill(server.workers()[1], signal.SIGRTMIN + 3)
+    server.wait_for("was killed by signal", since)
+    with server.client() as client:
+        assert client.ask("/").text == "fast\n"
