@@ -32,6 +32,8 @@ ACCEPT_BATCH = 64
 BACKLOG_BATCH = 1 << 16
 # Out of fds or memory, the next attempt to accept is made after so many seconds.
 ACCEPT_PAUSE = 0.1
+# That it can't be is said no more often than this.
+COMPLAINT_PAUSE = 10.0
 # The client was gone before we came, or never really there: accept(2), "Error handling".
 _CLIENT_GONE = frozenset(
     {
@@ -78,6 +80,7 @@ class Lending:
         self._unsent: list[Link] = []
         self._accepting = False
         self._accept_again = math.inf
+        self._complain_again = -math.inf
 
     # Workers.
 
@@ -243,9 +246,12 @@ class Lending:
             self._offer(Connection(fd, index, host, port, moved=False))
 
     def _hold_off(self, error: OSError) -> None:
-        _log.error("can't accept: %s; next try in %g s, clients wait", error.strerror, ACCEPT_PAUSE)
+        now = monotonic()
+        if now >= self._complain_again:
+            self._complain_again = now + COMPLAINT_PAUSE
+            _log.error("can't accept: %s; clients wait until it can be done", error.strerror)
         self._pause()
-        self._accept_again = monotonic() + ACCEPT_PAUSE
+        self._accept_again = now + ACCEPT_PAUSE
 
     def _pause(self) -> None:
         if self._accepting:

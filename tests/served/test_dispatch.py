@@ -69,17 +69,17 @@ def test_a_worker_holds_no_more_connections_than_it_may_and_none_is_refused(
 def test_a_worker_that_dies_in_the_turn_in_which_it_was_lent_to_harms_no_other(
     serve: Serve,
 ) -> None:
-    """The master is stopped, so that it finds the death and new connections in one turn."""
+    """The master is stopped, so that it finds new connections and the death in one turn."""
     server = serve(APP, workers=3)
     for _ in range(5):
         victim = server.workers()[1]
         since = server.mark()
         server.send(signal.SIGSTOP)
-        os.kill(victim, signal.SIGKILL)
-        eventually(lambda pid=victim: not alive(pid), "the worker to die")
         clients = [server.client() for _ in range(12)]
         for client in clients:
             client.request("GET", "/")
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda pid=victim: not alive(pid), "the worker to die")
         server.send(signal.SIGCONT)
         for client in clients:
             assert client.getresponse().read() == b"fast\n"
