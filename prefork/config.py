@@ -24,7 +24,11 @@ from prefork import __version__
 from prefork.errors import PreforkError, UsageError
 from prefork.settings import STARTED_IN, TABLE, Group, Setting, Settings
 
+_PREFIX = "PREFORK_"
+_CONFIG_VARIABLE = "PREFORK_CONFIG"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
+# Every number that is no whole one is a time.
+_METAVARS = {float: "SECONDS", int: "N", str: "NAME"}
 _ALIASES = {row.option.alias: row.name for row in TABLE.values() if row.option.alias}
 
 
@@ -99,7 +103,7 @@ def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> argpar
     The path is made absolute, as a reload reads the file again.
     """
     namespace = parser().parse_args(arguments)
-    path = namespace.config or environ.get("PREFORK_CONFIG")
+    path = namespace.config or environ.get(_CONFIG_VARIABLE)
     namespace.config = os.path.join(STARTED_IN, path) if path else None
     return namespace
 
@@ -166,7 +170,7 @@ def _add_flag(section: argparse._ArgumentGroup, row: Setting) -> None:
         dest=row.name,
         help=text + _default_note(row),
         action="append" if _is_collection(row) else "store",
-        metavar=row.option.metavar or "|".join(row.choices) or row.flags[-1][2:].upper(),
+        metavar=row.option.metavar or "|".join(row.choices) or _METAVARS[get_args(row.type)[0]],
     )
 
 
@@ -189,9 +193,14 @@ def _from_platform(environ: Mapping[str, str]) -> Iterator[Given]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[Given]:
-    for row in TABLE.values():
-        if row.variable in environ:
-            yield Given(row.name, environ[row.variable], f"${row.variable}", text=True)
+    rows = {row.variable: row for row in TABLE.values()}
+    for variable, value in environ.items():
+        if variable in rows:
+            yield Given(rows[variable].name, value, f"${variable}", text=True)
+        elif variable.startswith(_PREFIX) and variable != _CONFIG_VARIABLE:
+            near = difflib.get_close_matches(variable, rows, n=1)
+            hint = f" (did you mean ${near[0]}?)" if near else ""
+            raise UsageError(f"${variable}: there is no such setting{hint}")
 
 
 def _from_command_line(arguments: argparse.Namespace) -> Iterator[Given]:

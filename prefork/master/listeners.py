@@ -149,9 +149,9 @@ def _bind(
         listener.sock.listen(backlog)
         listener.sock.setblocking(False)
     except (OSError, UnicodeError) as error:
-        # The socket module's own messages have no errno of the kernel; a name that can't be one
-        # of the DNS is a UnicodeError.
-        why = (isinstance(error, OSError) and error.strerror) or error
+        # The socket module's own messages have no strerror; a UnicodeError is what a name gives that
+        # can't be one of the DNS.
+        why = error.strerror or error if isinstance(error, OSError) else "not a host name"
         raise UsageError(f"bind = {address.text}: {why}", "bind") from None
     return listener
 

@@ -377,7 +377,8 @@ def test_a_program_that_the_app_executes_finds_signals_as_usual(serve: Serve) ->
         lines = client.ask("/child").text.splitlines()
     found = dict(line.split(":\t", 1) for line in lines)
     for mask in ("SigBlk", "SigIgn", "SigCgt"):
-        assert int(found[mask], 16) == 0, f"{mask} {found[mask]}"
+        # Not 32 and 33, which are glibc's own, and which make ignores in its children.
+        assert int(found[mask], 16) & ~(0b11 << 31) == 0, f"{mask} {found[mask]}"
 
 
 # How many there are.

@@ -24,7 +24,8 @@ def _open_to_all(path: Path) -> bool:
 
 # For servers that are started as another user.
 as_nobody = pytest.mark.skipif(
-    os.getuid() != 0 or not (_open_to_all(ROOT) and _open_to_all(Path(sys.prefix))),
+    os.getuid() != 0
+    or not all(_open_to_all(Path(path)) for path in (ROOT, sys.prefix, sys.base_prefix)),
     reason="only root may start a server as another user, who must be able to read it",
 )
 
