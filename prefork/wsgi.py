@@ -18,6 +18,7 @@ from prefork.http.request import Request
 from prefork.http.response import (
     LAST_CHUNK,
     SERVER,
+    STATUS_LINES,
     Framing,
     StatusLine,
     build_head,
@@ -153,7 +154,10 @@ class Exchange:
                 exc_info = None
         elif self.status:
             raise AssertionError("start_response was called twice without exc_info")
-        self._line = status_line(status)  # raises where the app can see it
+        try:
+            self._line = STATUS_LINES[status]
+        except KeyError:
+            self._line = status_line(status)  # raises where the app can see it
         self.status = status
         self.headers = headers
         return self.write

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import httptools
+import msgspec
 
 from prefork.errors import HTTPError
 from prefork.http import fields
@@ -64,22 +65,17 @@ class _BodyCallbacks:
 _IDLE, _HEAD, _BODY = Phase.IDLE, Phase.HEAD, Phase.BODY
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One request that has arrived whole.
 
     `environ` holds its meta-variables, `body` is None where it has none, `persistent` says
     whether the client lets the connection live on (RFC 9112, section 9.3).
     """
 
-    __slots__ = ("body", "environ", "http11", "persistent")
-
-    def __init__(
-        self, environ: dict[str, Any], body: Body | None, http11: bool, persistent: bool
-    ) -> None:
-        self.environ = environ
-        self.body = body
-        self.http11 = http11
-        self.persistent = persistent
+    environ: dict[str, Any]
+    body: Body | None
+    http11: bool
+    persistent: bool
 
 
 class RequestParser:
@@ -186,11 +182,16 @@ class RequestParser:
         count = len(environ) - len(self._template) + len(self._repeated)
         if count > self._limits.fields or self._unframed > self._limits.field_size:
             self._check_fields(count)
-        version = parser.get_http_version()
-        self._http11 = version == "1.1"
-        environ["SERVER_PROTOCOL"] = PROTOCOLS.get(version) or fields.refuse_version(version)
         # llhttp resets this after the message: it can't be asked later.
-        self._persistent = parser.should_keep_alive()
+        self._persistent = persistent = parser.should_keep_alive()
+        # Without a Connection field only HTTP/1.1 is persistent; to ask llhttp makes a string.
+        if persistent and "HTTP_CONNECTION" not in environ:
+            self._http11 = True
+            environ["SERVER_PROTOCOL"] = "HTTP/1.1"
+        else:
+            version = parser.get_http_version()
+            self._http11 = version == "1.1"
+            environ["SERVER_PROTOCOL"] = PROTOCOLS.get(version) or fields.refuse_version(version)
         method = parser.get_method()
         try:
             environ["REQUEST_METHOD"] = METHODS[method]

@@ -56,7 +56,7 @@ _SPECIAL = {
     **dict.fromkeys(_HOP_BY_HOP, _Field.HOP_BY_HOP),
 }
 _fields: dict[str, _Field] = {}
-_status_lines: dict[str, StatusLine] = {}
+STATUS_LINES: dict[str, StatusLine] = {}
 # Members of an Enum cost two look-ups; these are looked up for each response.
 _PLAIN, _LENGTH = _Field.PLAIN, _Field.LENGTH
 _BY_LENGTH = Framing.LENGTH
@@ -79,7 +79,7 @@ def status_line(status: str) -> StatusLine:
         ValueError: it is not three digits, a space and a reason, or not a final status.
     """
     try:
-        return _status_lines[status]
+        return STATUS_LINES[status]
     except KeyError:
         pass
     if not isinstance(status, str) or not _STATUS.match(status):
@@ -90,8 +90,8 @@ def status_line(status: str) -> StatusLine:
     text = f"HTTP/1.1 {status}\r\n" if len(status) > 3 else f"HTTP/1.1 {status} \r\n"
     empty = code in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
     line = StatusLine(text, not empty, code != HTTPStatus.NO_CONTENT)
-    if len(_status_lines) < _BOUND:
-        _status_lines[status] = line
+    if len(STATUS_LINES) < _BOUND:
+        STATUS_LINES[status] = line
     return line
 
 
@@ -132,7 +132,9 @@ def build_head(
         if field is _PLAIN:
             continue
         if field is _LENGTH:
-            content_length = _content_length(value, content_length)
+            if content_length >= 0 or not (value.isascii() and value.isdigit()):
+                raise ValueError(f"not one Content-Length: {value!r}")
+            content_length = int(value)
             if not line.length_allowed:
                 del parts[-4:]
         elif field is _Field.HOP_BY_HOP:
@@ -205,14 +207,6 @@ def _classify(name: str) -> _Field:
     if len(_fields) < _BOUND:
         _fields[name] = field
     return field
-
-
-def _content_length(value: str, before: int) -> int:
-    if before >= 0:
-        raise ValueError("Content-Length is given twice")
-    if not (value.isascii() and value.isdigit()):
-        raise ValueError(f"not a Content-Length: {value!r}")
-    return int(value)
 
 
 class _Clock:

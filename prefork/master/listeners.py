@@ -149,8 +149,8 @@ def _bind(
         listener.sock.listen(backlog)
         listener.sock.setblocking(False)
     except (OSError, UnicodeError) as error:
-        # The socket module's own messages have no strerror; a UnicodeError is what a name gives that
-        # can't be one of the DNS.
+        # The socket module's own messages have no strerror; a name that can't be one of the DNS is
+        # a UnicodeError.
         why = error.strerror or error if isinstance(error, OSError) else "not a host name"
         raise UsageError(f"bind = {address.text}: {why}", "bind") from None
     return listener

@@ -10,6 +10,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable
+from operator import methodcaller
 
 from prefork.worker.outbound import unacknowledged
 from prefork.wsgi import App, Exchange
@@ -20,10 +21,7 @@ MULTITHREAD = False
 def executor(app: App) -> Callable[[Exchange], None]:
     """What calls the app for an exchange, and returns when it has given its whole response."""
 
-    def execute(exchange: Exchange) -> None:
-        exchange.run(app)
-
-    return execute
+    return methodcaller("run", app)
 
 
 def wait_writable(sock: socket.socket, seconds: float) -> None:

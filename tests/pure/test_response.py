@@ -181,7 +181,7 @@ def test_what_is_remembered_of_apps_is_bounded() -> None:
     for number in range(3000):
         build(status=f"200 {number}", headers=[(f"X-{number}", "")])
     assert len(module._fields) <= 1000
-    assert len(module._status_lines) <= 1000
+    assert len(module.STATUS_LINES) <= 1000
     assert build(status="200 last", headers=[("X-Last", "1")])[0] == "HTTP/1.1 200 last"
 
 
