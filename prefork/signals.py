@@ -23,7 +23,10 @@ class Command(Enum):
     MORE = "one worker more"
     FEWER = "one worker less"
     REOPEN_LOGS = "open the log files again"
-    RETIRE_ALL = "retire all workers, keep listening; a reload brings them back"
+    RETIRE_ALL = (
+        "retire all workers, keep listening; a reload brings them back (ignored in the foreground "
+        "of a terminal, which sends it when its window is resized)"
+    )
 
 
 COMMANDS = {

@@ -1,6 +1,6 @@
 """The fleet: which workers there are, which there should be, and the one next step.
 
-Pure: no process, no clock, no fd. Events come in (`ready`, `exited`, `expire`, a command), and
+Pure: no process, no clock, no fd. Events come in (`ready`, `exited`, a command), and
 `plan` compares what is with what should be and says what to do; whoever does it reports it back.
 A reload is not a procedure here but data: a `Rollout` that names the slots still to be replaced,
 so a stop in the middle of one, a crash, or a second reload need no code of their own.

@@ -99,7 +99,7 @@ class Engine:
     def borrow(self, loan: Loan, fd: int) -> None:
         """Serve a connection that was lent."""
         service = self._service
-        # Only shutdown() and the like are called on it, so the family need not be looked up.
+        # The family matters to addresses only, and none is asked for: it need not be looked up.
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
         template = service.templates[loan.listener].copy()
         template["REMOTE_ADDR"] = loan.host
