@@ -104,7 +104,7 @@ def test_the_socket_file_has_the_mode_that_umask_leaves(
     assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == mode
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file away")
+@as_nobody
 def test_the_socket_file_belongs_to_the_workers_user_and_group(
     serve: Serve, tmp_path: Path
 ) -> None:
