@@ -139,13 +139,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = 1
     worker_class: Annotated[
-        Literal["sync"],
+        Literal["sync", "threads", "gevent"],
         Option(
             Group.WORKERS,
-            "Kind of worker. sync: one request at a time, any number of connections.",
+            "Kind of worker. sync: one request at a time, any number of connections. threads: as "
+            "many requests at a time as there are threads. gevent: a greenlet for each request, "
+            "the standard library patched. With threads above 1 the default is threads.",
             ("-k", "--worker-class"),
         ),
     ] = "sync"
+    threads: Annotated[
+        int,
+        Meta(ge=1, le=1000),
+        Option(Group.WORKERS, "Threads of each worker of the kind threads."),
+    ] = 1
     worker_connections: Annotated[
         int,
         Meta(ge=1),

@@ -6,14 +6,17 @@ process, thread or greenlet the app runs, is the worker's affair.
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from http import HTTPStatus
+from io import BytesIO
 from types import TracebackType
 from typing import IO, Any, Protocol
 from wsgiref.util import FileWrapper
 
+from prefork.errors import HTTPError
+from prefork.http.body import Stream
 from prefork.http.request import Request
 from prefork.http.response import (
     LAST_CHUNK,
@@ -24,7 +27,6 @@ from prefork.http.response import (
     build_head,
     chunk,
     error_response,
-    status_line,
 )
 from prefork.wire.identity import WorkerId
 
@@ -34,6 +36,10 @@ App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 # A member of an Enum costs two look-ups.
 _LENGTH = Framing.LENGTH
+# A larger body is not copied behind its head to be sent with it.
+_COPIED_SIZE = 16384
+# So much of a body that the app has not read is read for the sake of the next request.
+_DISCARDED_SIZE = 1 << 20
 
 _log = logging.getLogger("prefork.app")
 
@@ -49,7 +55,7 @@ class Transport(Protocol):
     def retiring(self) -> bool:
         """Whether keep-alive is off, because the worker retires."""
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, more: bytes = b"") -> None:
         """Send these bytes after the ones before.
 
         Raises:
@@ -93,8 +99,9 @@ class Exchange:
     """One request and its response.
 
     After `run`, `complete` says whether the client has got a whole response, `persistent`
-    whether the connection may carry another one; `status`, `headers` and `sent` (bytes of body)
-    are what the access log tells.
+    whether the connection may carry another one; `refused` is set instead when the request can't
+    be served, and nothing is sent. `status`, `headers` and `sent` (bytes of body) are what the
+    access log tells, `began` is when by the monotonic clock.
     """
 
     # What an exchange begins with stands in the class: it costs nothing per request there.
@@ -103,7 +110,11 @@ class Exchange:
     head_sent = False
     complete = False
     persistent = False
+    refused: HTTPError | None = None
+    # Where several threads may write.
+    lock: AbstractContextManager[Any] | None = None
     sent = 0
+    began = 0.0
     _head_only: bool
     _line: StatusLine
     _framing: Framing
@@ -111,20 +122,20 @@ class Exchange:
 
     def __init__(self, request: Request, transport: Transport) -> None:
         self.request = request
-        self._transport = transport
+        self.transport = transport
 
     def run(self, app: App) -> None:
-        """Call the app and send what it gives. Whatever the app raises ends here.
-
-        Raises:
-            HTTPError: 503 when the body of the request can't be read back; nothing is sent yet.
-        """
+        """Call the app and send what it gives. Whatever the app raises ends here."""
         request = self.request
         environ = request.environ
         body = request.body
         # Asked now, as the environ is the app's to change (PEP 3333).
         self._head_only = environ["REQUEST_METHOD"] == "HEAD"
-        environ["wsgi.input"] = io.BytesIO() if body is None else body.finish()
+        try:
+            environ["wsgi.input"] = BytesIO() if body is None else body.finish()
+        except HTTPError as error:
+            self.refused = error
+            return
         try:
             result = app(environ, self.start_response)
             if type(result) is list and not self.head_sent:
@@ -154,10 +165,7 @@ class Exchange:
                 exc_info = None
         elif self.status:
             raise AssertionError("start_response was called twice without exc_info")
-        try:
-            self._line = STATUS_LINES[status]
-        except KeyError:
-            self._line = status_line(status)  # raises where the app can see it
+        self._line = STATUS_LINES[status]  # raises where the app can see it
         self.status = status
         self.headers = headers
         return self.write
@@ -166,6 +174,13 @@ class Exchange:
         """Send a part of the body, and the head before it: the `write()` of PEP 3333."""
         if not data:
             return
+        if self.lock is None:
+            self._write(data)
+        else:
+            with self.lock:
+                self._write(data)
+
+    def _write(self, data: bytes) -> None:
         head = b"" if self.head_sent else self._head(None)
         framing = self._framing
         if framing is Framing.CHUNKED:
@@ -181,7 +196,7 @@ class Exchange:
         # Only now: if the app gave no bytes, nothing is out yet, and it can still be a 500.
         self.head_sent = True
         if data:
-            self._transport.send(data)
+            self.transport.send(data)
 
     def _send_each(self, result: Iterable[bytes]) -> None:
         """Send each part as it comes: PEP 3333, "Buffering and Streaming"."""
@@ -194,39 +209,42 @@ class Exchange:
             # An iterable that gave nothing: its length is known now.
             self._send_whole(b"")
         elif self._framing is Framing.CHUNKED:
-            self._transport.send(LAST_CHUNK)
+            self.transport.send(LAST_CHUNK)
             self.complete = True
         else:
             self._end_of_body()
 
     def _send_whole(self, body: bytes) -> None:
         """Send the body in one go with the head: its length is known."""
-        head = self._head(len(body))
-        if self._framing is _LENGTH and self._left == len(body):
-            data = head + body
-            self.sent = len(body)
+        size = len(body)
+        head = self._head(size)
+        if self._framing is _LENGTH and self._left == size:
+            if size <= _COPIED_SIZE:
+                head, body = head + body, b""
+            elif not isinstance(body, bytes):
+                raise TypeError(f"not bytes: {type(body).__name__}")
+            self.sent = size
             self.head_sent = True
-            self._transport.send(data)
+            self.transport.send(head, body)
             self.complete = True
             return
         data = head + (self._within_length(body) if self._framing is _LENGTH else b"")
         self.head_sent = True
-        self._transport.send(data)
+        self.transport.send(data)
         self._end_of_body()
 
     def _head(self, length: int | None) -> bytes:
         if not self.status:
             raise AssertionError("start_response was not called before the body")
         request = self.request
+        persistent = request.persistent and not self.transport.retiring
+        if type(request.body) is Stream and not request.body.comes(_DISCARDED_SIZE):
+            persistent = False
         head, self._framing, self._left, self.persistent = build_head(
-            self._line,
-            self.headers,
-            length,
-            self._head_only,
-            request.http11,
-            request.persistent and not self._transport.retiring,
+            self._line, self.headers, length, self._head_only, request.http11, persistent
         )
         return head
+
 
     def _within_length(self, data: bytes) -> bytes:
         """What of `data` the Content-Length has room for."""
@@ -250,12 +268,19 @@ class Exchange:
 
     def _fail(self) -> None:
         """Log what the app raised; answer 500 if nothing is out yet, else cut the response."""
-        _log.exception("%s: the app raised", self._describe())
+        failure = self._failure_of_the_client()
+        if failure is None:
+            _log.exception("%s: the app raised", self._describe())
+        else:
+            _log.info("%s: the body did not arrive: %s", self._describe(), failure)
         # A response that was whole before close() raised stays what it is.
         if self.complete:
             return
         self.persistent = False
         if self.head_sent:
+            return
+        if failure is not None:
+            self.refused = HTTPError(HTTPStatus.REQUEST_TIMEOUT, "the request took too long")
             return
         self.head_sent = True
         self.status = "500 Internal Server Error"
@@ -266,10 +291,15 @@ class Exchange:
             head_only=self._head_only,
         )
         try:
-            self._transport.send(answer)
+            self.transport.send(answer)
         except Disconnected:
             return
         self.complete = True
+
+    def _failure_of_the_client(self) -> OSError | None:
+        """Why the app could not read the body, if that is why it has raised."""
+        body = self.request.body
+        return body.failure if type(body) is Stream else None
 
     def _describe(self) -> str:
         environ = self.request.environ

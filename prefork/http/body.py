@@ -1,16 +1,19 @@
-"""The body of a request, kept until the whole of it has arrived."""
+"""The body of a request: kept until the whole of it has arrived, or read while it arrives."""
 
 from __future__ import annotations
 
 import io
 import tempfile
+from collections import deque
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import IO
+from typing import IO, Any
 
 from prefork.errors import HTTPError
 
 # A body up to this many bytes stays in memory, a larger one goes to a temporary file.
 SPOOL_SIZE = 1 << 20
+_READ_SIZE = 65536
 
 
 class Body:
@@ -61,6 +64,84 @@ class Body:
         self.spooled = True
         memory.seek(0)
         self._file.write(memory.read())
+
+
+class Stream(io.RawIOBase):
+    """A body that the app reads while it arrives.
+
+    Args:
+        size: its length in bytes, more than 0.
+        expects: the client waits for an interim response before it sends it (RFC 9110, section
+            10.1.1); whoever sends that resets it.
+
+    `wait` is called in the app when there is nothing to read: it is to return when that may have
+    changed. `held` are the bytes that have arrived and not been read, `left` those that have not
+    arrived; `failure` is why they won't.
+    """
+
+    def __init__(self, size: int, expects: bool) -> None:
+        super().__init__()
+        self.wait: Callable[[], None] = _nobody_waits
+        self.expects = expects
+        self.held = 0
+        self.left = size
+        self.failure: OSError | None = None
+        self._parts: deque[memoryview] = deque()
+        self._unwanted = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole of it has arrived."""
+        return not self.left
+
+    def comes(self, most: int) -> bool:
+        """Whether what is left is on its way, and at most so many bytes."""
+        return self.left <= most and not (self.left and self.expects)
+
+    def feed(self, data: bytes) -> None:
+        """Add the next bytes."""
+        self.left -= len(data)
+        if not self._unwanted:
+            self.held += len(data)
+            self._parts.append(memoryview(data))
+
+    def discard(self) -> None:
+        """Nobody reads what is left of it."""
+        self._unwanted = True
+        self._parts.clear()
+        self.held = 0
+
+    def finish(self) -> IO[bytes]:
+        """The body as a file, for the app to read."""
+        return io.BufferedReader(self, _READ_SIZE)
+
+    def readable(self) -> bool:
+        """See `io.IOBase`."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """See `io.RawIOBase`.
+
+        Raises:
+            OSError: the rest of the body will not come.
+        """
+        while not self._parts:
+            if not self.left or self._unwanted:
+                return 0
+            if self.failure is not None:
+                raise self.failure
+            self.wait()
+        part = self._parts.popleft()
+        size = min(len(part), len(buffer))
+        buffer[:size] = part[:size]
+        self.held -= size
+        if size < len(part):
+            self._parts.appendleft(part[size:])
+        return size
+
+
+def _nobody_waits() -> None:
+    raise OSError("the body can't be read outside of its request")
 
 
 def too_large(limit: int) -> HTTPError:

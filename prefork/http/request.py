@@ -18,7 +18,7 @@ import msgspec
 
 from prefork.errors import HTTPError
 from prefork.http import fields
-from prefork.http.body import Body, too_large
+from prefork.http.body import Body, Stream, too_large
 from prefork.http.fields import DROPPED, KEYS, METHODS, PROTOCOLS
 
 
@@ -66,14 +66,14 @@ _IDLE, _HEAD, _BODY = Phase.IDLE, Phase.HEAD, Phase.BODY
 
 
 class Request(msgspec.Struct, eq=False):
-    """One request that has arrived whole.
+    """One request that has arrived: whole, or all but the body, if that is a `Stream`.
 
     `environ` holds its meta-variables, `body` is None where it has none, `persistent` says
     whether the client lets the connection live on (RFC 9112, section 9.3).
     """
 
     environ: dict[str, Any]
-    body: Body | None
+    body: Body | Stream | None
     http11: bool
     persistent: bool
 
@@ -82,10 +82,13 @@ class RequestParser:
     """The requests of one connection, in order, from the bytes that arrive on it.
 
     Args:
-        template: the meta-variables that each request of this connection begins with.
+        template: the meta-variables that each request begins with.
+        peer: REMOTE_ADDR and REMOTE_PORT.
         limits: what is accepted.
+        streaming: give out a request when its head has arrived and its length is known, with a
+            `Stream` for its body; otherwise when it has arrived whole.
 
-    Whole requests are appended to `requests`. `continue_wanted` is set when the client waits
+    Requests are appended to `requests`. `continue_wanted` is set when the client waits
     for an interim response before it sends the body (RFC 9110, section 10.1.1); whoever
     answers it resets it.
     """
@@ -97,8 +100,10 @@ class RequestParser:
         "_http11",
         "_limits",
         "_parser",
+        "_peer",
         "_persistent",
         "_repeated",
+        "_streaming",
         "_target",
         "_template",
         "_unframed",
@@ -108,9 +113,17 @@ class RequestParser:
         "requests",
     )
 
-    def __init__(self, template: dict[str, Any], limits: Limits) -> None:
+    def __init__(
+        self,
+        template: dict[str, Any],
+        peer: tuple[str, str],
+        limits: Limits,
+        streaming: bool = False,
+    ) -> None:
         self._template = template
+        self._peer = peer
         self._limits = limits
+        self._streaming = streaming
         self._target = b""
         self._parser = httptools.HttpRequestParser(self)
         # Bytes since the message began, or since its body last grew: heads, trailers and the
@@ -155,9 +168,10 @@ class RequestParser:
 
     def on_message_begin(self) -> None:
         self.phase = _HEAD
-        self._environ = self._template.copy()
+        self._environ = environ = self._template.copy()
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = self._peer
         self._repeated = ()
-        self._body: Body | None = None
+        self._body: Body | Stream | None = None
 
     def on_url(self, part: bytes) -> None:
         # It comes in parts if it was received in parts.
@@ -179,7 +193,7 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         parser = self._parser
         environ = self._environ
-        count = len(environ) - len(self._template) + len(self._repeated)
+        count = len(environ) - len(self._template) - 2 + len(self._repeated)
         if count > self._limits.fields or self._unframed > self._limits.field_size:
             self._check_fields(count)
         # llhttp resets this after the message: it can't be asked later.
@@ -234,7 +248,9 @@ class RequestParser:
             if environ.pop("HTTP_TRANSFER_ENCODING", None):
                 # The coding is off and the length known (RFC 3875, section 4.1.2).
                 environ["CONTENT_LENGTH"] = str(body.size)
-        self.requests.append(Request(environ, body, self._http11, self._persistent))
+        # One with a stream was given out before.
+        if type(body) is not Stream:
+            self.requests.append(Request(environ, body, self._http11, self._persistent))
         self._environ = _NOTHING  # an idle connection holds nothing of its last request
         self.phase = _IDLE
         self._unframed = 0
@@ -258,7 +274,7 @@ class RequestParser:
 
     def _check_fields(self, count: int) -> None:
         """Only called when there is a chance that a limit is exceeded."""
-        known = {*self._template, *self._repeated}
+        known = {*self._template, *self._repeated, "REMOTE_ADDR", "REMOTE_PORT"}
         items = ((key, value) for key, value in self._environ.items() if key not in known)
         size = max((max(len(key), len(value)) for key, value in items), default=0)
         if count > self._limits.fields or size > self._limits.field_size:
@@ -287,15 +303,21 @@ class RequestParser:
         if limit and int(environ.get("CONTENT_LENGTH") or 0) > limit:
             raise too_large(limit)
         self.phase = _BODY
-        self._body = Body(limit)
         # Trailer fields come by the same callback: they are not merged (RFC 9110, 6.5.1).
         self._head, self._environ = environ, {}
         if "HTTP_UPGRADE" in environ and self._parser.should_upgrade():
             self._upgrading = True
             self._persistent = False
-        expectation = environ.get("HTTP_EXPECT")
-        if expectation is not None and self._http11:
-            self.continue_wanted = expectation.lower() == "100-continue"
+        expects = self._http11 and environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        # The length of a chunked body is known when the whole of it has arrived, and apps that go
+        # by CONTENT_LENGTH (RFC 3875, section 4.1.2) read nothing without.
+        if self._streaming and length and coding is None and not self._upgrading:
+            self._body = body = Stream(length, expects)
+            self.requests.append(Request(environ, body, self._http11, self._persistent))
+        else:
+            self._body = Body(limit)
+            self.continue_wanted = expects
 
 
 _NOTHING: dict[str, Any] = {}

@@ -9,6 +9,9 @@ from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
 from time import time
+from typing import NamedTuple
+
+from prefork.http.memo import Memo
 
 SERVER = "prefork"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -17,8 +20,9 @@ LAST_CHUNK = b"0\r\n\r\n"
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _STATUS = re.compile(r"[1-9][0-9][0-9](?: [^\x00-\x1f\x7f]*)?\Z")
 
-# What apps say is remembered, as they say the same over and over; up to this many entries.
+# What apps say is remembered, as they say the same over and over; about this many entries.
 _BOUND = 1000
+_LONGEST = 512
 
 
 class Framing(Enum):
@@ -55,33 +59,22 @@ _SPECIAL = {
     "server": _Field.OWN,
     **dict.fromkeys(_HOP_BY_HOP, _Field.HOP_BY_HOP),
 }
-_fields: dict[str, _Field] = {}
-STATUS_LINES: dict[str, StatusLine] = {}
 # Members of an Enum cost two look-ups; these are looked up for each response.
 _PLAIN, _LENGTH = _Field.PLAIN, _Field.LENGTH
-_BY_LENGTH = Framing.LENGTH
+_BY_LENGTH, _UNTIL_CLOSE = Framing.LENGTH, Framing.CLOSE
 
 
 @dataclass(frozen=True)
 class StatusLine:
     """A status line, and whether a body, and a Content-Length, may follow it."""
 
-    text: str
+    text: bytes
     body_allowed: bool
     # RFC 9110, section 8.6: not with 204.
     length_allowed: bool
 
 
-def status_line(status: str) -> StatusLine:
-    """The status line for a WSGI status such as "200 OK".
-
-    Raises:
-        ValueError: it is not three digits, a space and a reason, or not a final status.
-    """
-    try:
-        return STATUS_LINES[status]
-    except KeyError:
-        pass
+def _status_line(status: str) -> StatusLine:
     if not isinstance(status, str) or not _STATUS.match(status):
         raise ValueError(f"not a status: {status!r}")
     code = int(status[:3])
@@ -89,10 +82,48 @@ def status_line(status: str) -> StatusLine:
         raise ValueError(f"not a final status: {status!r}")
     text = f"HTTP/1.1 {status}\r\n" if len(status) > 3 else f"HTTP/1.1 {status} \r\n"
     empty = code in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
-    line = StatusLine(text, not empty, code != HTTPStatus.NO_CONTENT)
-    if len(STATUS_LINES) < _BOUND:
-        STATUS_LINES[status] = line
-    return line
+    return StatusLine(text.encode("latin-1"), not empty, code != HTTPStatus.NO_CONTENT)
+
+
+# The line for a WSGI status such as "200 OK". Subscription raises ValueError if that is not three
+# digits, a space and a reason, or not a final status.
+STATUS_LINES = Memo(_status_line, _BOUND, lambda line: len(line.text) <= _LONGEST)
+
+
+class _Line(NamedTuple):
+    """A header field of the app as a line, and what it means; `number` is a Content-Length."""
+
+    text: bytes
+    field: _Field
+    number: int
+
+
+def _line(field: tuple[str, str]) -> _Line:
+    """Check a header field: what it holds must not end its line, and so begin another field, or
+    the body.
+
+    Raises:
+        ValueError, TypeError: it must not be sent.
+    """
+    name, value = field
+    if not isinstance(name, str) or not _TOKEN.match(name):
+        raise ValueError(f"not the name of a header field: {name!r}")
+    if not isinstance(value, str):
+        raise TypeError(f"the value of {name} is not a str: {value!r}")
+    if "\n" in value or "\r" in value or "\0" in value:
+        raise ValueError(f"{name} holds CR, LF or NUL")
+    meaning = _SPECIAL.get(name.lower(), _Field.PLAIN)
+    if meaning is _Field.HOP_BY_HOP:
+        raise ValueError(f"{name} is the server's to send, not the app's")
+    number = -1
+    if meaning is _Field.LENGTH:
+        if not (value.isascii() and value.isdigit()):
+            raise ValueError(f"not a Content-Length: {value!r}")
+        number = int(value)
+    return _Line(f"{name}: {value}\r\n".encode("latin-1"), meaning, number)
+
+
+_lines = Memo(_line, _BOUND, lambda line: len(line.text) <= _LONGEST)
 
 
 def build_head(
@@ -123,62 +154,57 @@ def build_head(
     parts = [line.text]
     content_length = -1
     own: set[str] | None = None
-    for name, value in headers:
+    for header in headers:
         try:
-            field = _fields[name]
-        except KeyError:
-            field = _classify(name)
-        parts += (name, ": ", value, "\r\n")
+            text, field, number = _lines[header]
+        except TypeError:
+            text, field, number = _line(header)  # not hashable: a list, by a careless app
         if field is _PLAIN:
-            continue
-        if field is _LENGTH:
-            if content_length >= 0 or not (value.isascii() and value.isdigit()):
-                raise ValueError(f"not one Content-Length: {value!r}")
-            content_length = int(value)
-            if not line.length_allowed:
-                del parts[-4:]
-        elif field is _Field.HOP_BY_HOP:
-            raise ValueError(f"{name} is the server's to send, not the app's")
+            parts.append(text)
+        elif field is _LENGTH:
+            if content_length >= 0:
+                raise ValueError("two Content-Lengths")
+            content_length = number
+            if line.length_allowed:
+                parts.append(text)
         else:
+            parts.append(text)
             own = own or set()
-            own.add(name.lower())
-    text = "".join(parts)
-    # What the app gave must not end a line, and so begin another field, or the body.
-    lines = len(parts) // 4 + 1
-    if text.count("\n") != lines or text.count("\r") != lines or "\0" in text:
-        raise ValueError("a header field holds CR, LF or NUL")
-
+            own.add(header[0].lower())
     framing = _BY_LENGTH
     if not line.body_allowed:
         framing = Framing.NONE
     elif content_length < 0:
         framing, framing_line = _choose_framing(length, http11, head_only)
-        text += framing_line
+        parts.append(framing_line)
         content_length = length or 0
+    if framing is _UNTIL_CLOSE:
+        persistent = False
     if time() >= _clock.expires:
         _clock.refresh()
-    text += _clock.lines if own is None else _lines_but(own)
-    if framing is Framing.CLOSE:
-        persistent = False
-    if not persistent:
-        text += "Connection: close\r\n\r\n"
+    if own is None and persistent and http11:
+        parts.append(_clock.end)
     else:
-        text += "\r\n" if http11 else "Connection: keep-alive\r\n\r\n"
+        parts.append(_lines_but(own or set()))
+        if not persistent:
+            parts.append(b"Connection: close\r\n\r\n")
+        else:
+            parts.append(b"\r\n" if http11 else b"Connection: keep-alive\r\n\r\n")
     if head_only:
         framing = Framing.NONE
-    return text.encode("latin-1"), framing, content_length, persistent
+    return b"".join(parts), framing, content_length, persistent
 
 
-def _choose_framing(length: int | None, http11: bool, head_only: bool) -> tuple[Framing, str]:
+def _choose_framing(length: int | None, http11: bool, head_only: bool) -> tuple[Framing, bytes]:
     """For an app that has not said how long the body is."""
     if length == 0 and head_only:
         # Most likely it has left the body out, of which the length is not known then.
-        return Framing.NONE, ""
+        return Framing.NONE, b""
     if length is not None:
-        return Framing.LENGTH, f"Content-Length: {length}\r\n"
+        return Framing.LENGTH, b"Content-Length: %d\r\n" % length
     if http11:
-        return Framing.CHUNKED, "Transfer-Encoding: chunked\r\n"
-    return Framing.CLOSE, ""
+        return Framing.CHUNKED, b"Transfer-Encoding: chunked\r\n"
+    return Framing.CLOSE, b""
 
 
 def chunk(data: bytes) -> bytes:
@@ -190,7 +216,7 @@ def error_response(status: HTTPStatus, why: str, head_only: bool = False) -> byt
     """A whole response for an error of the client or the server, after which it closes."""
     body = f"{status.value} {status.phrase}: {why}\n".encode("ascii", "replace")
     head, *_ = build_head(
-        status_line(f"{status.value} {status.phrase}"),
+        STATUS_LINES[f"{status.value} {status.phrase}"],
         [("Content-Type", "text/plain; charset=utf-8")],
         len(body),
         head_only=head_only,
@@ -200,19 +226,10 @@ def error_response(status: HTTPStatus, why: str, head_only: bool = False) -> byt
     return head if head_only else head + body
 
 
-def _classify(name: str) -> _Field:
-    if not isinstance(name, str) or not _TOKEN.match(name):
-        raise ValueError(f"not the name of a header field: {name!r}")
-    field = _SPECIAL.get(name.lower(), _Field.PLAIN)
-    if len(_fields) < _BOUND:
-        _fields[name] = field
-    return field
-
-
 class _Clock:
     """The fields of the server, made once a second: RFC 9110, sections 6.6.1 and 10.2.4."""
 
-    __slots__ = ("date", "expires", "lines")
+    __slots__ = ("date", "end", "expires")
 
     def __init__(self) -> None:
         self.refresh()
@@ -221,15 +238,16 @@ class _Clock:
         """A new second has begun."""
         second = int(time())
         self.expires = second + 1
-        self.date = f"Date: {formatdate(second, usegmt=True)}\r\n"
-        self.lines = self.date + _SERVER_LINE
+        self.date = f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
+        # With these the head of most responses ends.
+        self.end = self.date + _SERVER_LINE + b"\r\n"
 
 
-_SERVER_LINE = f"Server: {SERVER}\r\n"
+_SERVER_LINE = f"Server: {SERVER}\r\n".encode()
 _clock = _Clock()
 
 
-def _lines_but(sent: set[str]) -> str:
+def _lines_but(sent: set[str]) -> bytes:
     """The fields of the server but for those that the app has sent itself."""
-    date = "" if "date" in sent else _clock.date
+    date = b"" if "date" in sent else _clock.date
     return date if "server" in sent else date + _SERVER_LINE

@@ -68,7 +68,14 @@ class Custody:
         self._poller.watch(connection.fd, lambda _: self._unpark(connection))
 
     def linger(self, connection: Connection, now: float) -> None:
-        """See to the end of a connection that has been shut down."""
+        """Shut the connection down, and see to its end."""
+        sock = socket.socket(fileno=connection.fd)
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the client is gone
+        finally:
+            sock.detach()
         if self._drained(connection):
             os.close(connection.fd)
             return

@@ -1,31 +1,31 @@
-"""A borrowed connection: bytes from its socket become requests, their responses bytes again.
+"""A connection of a worker: bytes from its socket become requests, their responses bytes again.
 
-Each connection has one watcher, which waits for what the client sends as long as the connection
-is lent, except while the rest of a response waits for the client to take it.
+Each connection has one watcher, which waits for what the client sends, except while the rest of a
+response waits for the client to take it. So a request costs no system calls but a read and a
+write.
 
-What the worker has done with it stands on the board at all times: `BUSY` before anything is read,
-`RESPONDING` before the first byte of a response goes out, `IDLE` when the response is out and not
-one byte of a next request is held. If the worker dies, that is all the master knows.
+What the worker has done with a loan stands on the board at all times: `BUSY` before anything is
+read, `RESPONDING` before the first byte of a response goes out, `IDLE` when the response is out
+and not one byte of a next request is held. If the worker dies, that is all the master knows.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
 from enum import Enum
 from http import HTTPStatus
+from os import read, write, writev
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefork.errors import HTTPError
-from prefork.http import request, response
-from prefork.http.request import Request, RequestParser
+from prefork.http import response
+from prefork.http.request import Phase, Request, RequestParser
 from prefork.wire.board import LoanState
 from prefork.worker.outbound import Outbound
 from prefork.wsgi import Disconnected, Exchange
 
 if TYPE_CHECKING:
-    from prefork.worker.engine import Engine
+    from prefork.worker.engine import Engine, Entrance
 
 # Constants of modules, not members of enums: these are looked up for each request.
 _BUSY = int(LoanState.BUSY)
@@ -48,57 +48,79 @@ class Waiting(Enum):
     HEAD = "header_timeout"
     BODY = "body_timeout"
     CLIENT = "send_timeout"
+    APP = "the app"
 
 
 _NEXT_REQUEST, _HEAD, _BODY = Waiting.NEXT_REQUEST, Waiting.HEAD, Waiting.BODY
-_BETWEEN_REQUESTS, _IN_HEAD = request.Phase.IDLE, request.Phase.HEAD
+_BETWEEN_REQUESTS, _IN_HEAD = Phase.IDLE, Phase.HEAD
 
 
 class Connection:
-    """One connection, from the moment it is lent until it is closed or given back.
+    """One connection, from the moment it is had until it is closed or given back.
 
-    `since` is when its current wait began or last made progress, by the engine's clock.
+    Args:
+        engine: whose connection it is.
+        states, key: where its state is written.
+        fd: its socket, which does not block.
+        entrance: where it came in.
+        peer: REMOTE_ADDR and REMOTE_PORT.
+
+    `since` is when its current wait began or last made progress, by the engine's clock. There is
+    no watcher before there was something to wait for.
     """
 
     __slots__ = (
         "_closing",
         "_engine",
-        "_loans",
+        "_entrance",
         "_outbound",
         "_parser",
+        "_peer",
         "_refused",
-        "loan",
+        "_states",
+        "_watcher",
+        "fd",
+        "key",
         "since",
-        "sock",
         "waiting",
-        "watcher",
     )
 
     def __init__(
-        self, engine: Engine, loan: int, sock: socket.socket, parser: RequestParser
+        self,
+        engine: Engine,
+        states: memoryview | bytearray,
+        key: int,
+        fd: int,
+        entrance: Entrance,
+        peer: tuple[str, str],
     ) -> None:
         self._engine = engine
-        self._loans = engine.board.loans
-        self.loan = loan
-        self.sock = sock
-        self._parser = parser
+        self._states = states
+        self.key = key
+        self.fd = fd
+        self._entrance = entrance
+        self._peer = peer
+        self._parser: RequestParser | None = None
         # What the client has not taken yet, and whether the connection ends when it has.
         self._outbound: Outbound | None = None
         self._closing = False
         self._refused: HTTPError | None = None
-        self.waiting = Waiting.NEXT_REQUEST
+        self.waiting = _NEXT_REQUEST
         self.since = engine.clock
-        self.watcher = engine.loop.io(sock.fileno(), READ)
-        self.watcher.start(self.readable)
+        self._watcher: Any = None
+
+    # What the loop calls.
 
     def readable(self) -> None:
         """The client has sent something, or is gone."""
-        self._loans[self.loan] = _BUSY
+        states, key = self._states, self.key
+        states[key] = _BUSY
         try:
-            data = self.sock.recv(RECEIVE_SIZE)
+            data = read(self.fd, RECEIVE_SIZE)
         except BlockingIOError:
             if self.waiting is _NEXT_REQUEST:
-                self._loans[self.loan] = _IDLE
+                states[key] = _IDLE
+            self._watch_input()
             return
         except OSError:
             data = b""
@@ -106,37 +128,29 @@ class Connection:
             self.close()
             return
         parser = self._parser
-        try:
-            parser.feed(data)
-        except HTTPError as error:
-            self._refused = error
-        if parser.requests:
-            self._serve()
-        elif self._refused is not None:
-            self._refuse(self._refused)
-        else:
-            self._settle()
+        if parser is None or parser.phase is _BETWEEN_REQUESTS:
+            request = self._entrance.heads.recognize(data, self._peer)
+            if request is not None:
+                self._serve(request)
+                return
+        self._parse(data)
 
     def writable(self) -> None:
         """The client takes more of its response."""
-        assert self._outbound is not None
+        outbound = self._outbound
+        assert outbound is not None
         try:
-            self._outbound.flush()
+            outbound.flush()
         except OSError:
-            self.close()
+            self.lose()
             return
-        if self._outbound.size:
-            self.since = self._engine.clock
-            self._outbound.rest()
+        self.since = self._engine.clock
+        if outbound.size:
+            outbound.rest()
             return
         self._outbound = None
-        if self._closing:
-            self.close(_CLOSED)
-            return
-        self.watcher.stop()
-        self.watcher = self._engine.loop.io(self.sock.fileno(), READ)
-        self.watcher.start(self.readable)
-        self._serve()
+        self._watch(READ)
+        self._written()
 
     def expire(self) -> None:
         """The wait has taken too long; but what has arrived meanwhile counts."""
@@ -144,45 +158,12 @@ class Connection:
             if self._outbound.taken():
                 self.since = self._engine.clock
             else:
-                self.close()
+                self.lose()
             return
         since = self.since
         self.readable()
-        if self.sock.fileno() >= 0 and self.since == since:
+        if self.fd >= 0 and self.since == since:
             self._time_out()
-
-    @property
-    def idle(self) -> bool:
-        """Whether the connection is between two requests."""
-        return self.waiting is Waiting.NEXT_REQUEST
-
-    def give_back(self) -> None:
-        """Return the idle loan: the master has its own copy of the fd, so nothing is sent."""
-        self.watcher.stop()
-        self.sock.close()
-        self._parser.close()
-
-    def close(self, state: int | None = None) -> None:
-        """End the connection: in order with the state `_CLOSED`, else as the board says now.
-
-        The socket is shut down, as the close alone would not tell the client: the master has a
-        copy. A cut response gets no such end; the master resets the connection.
-        """
-        # The watcher before the fd: epoll watches the open file, which the master keeps open.
-        self.watcher.stop()
-        loans = self._loans
-        if state is not None:
-            loans[self.loan] = state
-        elif loans[self.loan] == _BUSY:
-            loans[self.loan] = _CLOSED
-        elif loans[self.loan] != _RESPONDING:
-            loans[self.loan] = _ENDED
-        if loans[self.loan] != _RESPONDING:
-            with contextlib.suppress(OSError):  # the client is gone already
-                self.sock.shutdown(socket.SHUT_WR)
-        self.sock.close()
-        self._parser.close()
-        self._engine.closed(self)
 
     # What an exchange needs of its transport.
 
@@ -192,97 +173,179 @@ class Connection:
         engine = self._engine
         if engine.keeps_alive and not engine.flags[0]:
             return False
-        return not self._parser.requests
+        return self._parser is None or not self._parser.requests
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, more: bytes = b"") -> None:
         """Send a part of a response; what the client does not take at once is kept.
 
         Raises:
             Disconnected: the client is gone, or has taken nothing for `send_timeout` while the
                 app waited for it.
         """
-        self._loans[self.loan] = _RESPONDING
-        try:
-            if self._outbound is None:
-                try:
-                    sent = self.sock.send(data)
-                except BlockingIOError:
-                    sent = 0
-                if sent == len(data):
-                    return
-                self._outbound = Outbound(self.sock, data, sent)
-            else:
-                self._outbound.add(data)
-            while self._outbound.size > HIGH_WATER:
-                self._engine.wait_writable(self.sock)
-                self._outbound.flush()
-            if not self._outbound.size:
-                self._outbound = None
-        except OSError as error:
-            raise Disconnected from error
+        self._states[self.key] = _RESPONDING
+        sent = 0
+        if self._outbound is None:
+            try:
+                sent = writev(self.fd, (data, more)) if more else write(self.fd, data)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise Disconnected from error
+            if sent == len(data) + len(more):
+                return
+            self._outbound = Outbound(self.fd)
+        self._outbound.add(data, min(sent, len(data)))
+        self._outbound.add(more, max(0, sent - len(data)))
+        self._hold_up(self._outbound)
+
+    # The end.
+
+    @property
+    def idle(self) -> bool:
+        """Whether the connection is between two requests."""
+        return self.waiting is _NEXT_REQUEST
+
+    def lose(self) -> None:
+        """The client is gone, or takes nothing."""
+        self.close()
+
+    @property
+    def state(self) -> int:
+        """What the board says: a `LoanState`."""
+        return self._states[self.key]
+
+    @property
+    def pinned(self) -> bool:
+        """Whether nobody else has the connection, as this worker has accepted it."""
+        return type(self._states) is bytearray
+
+    def release(self) -> int:
+        """Let go of the socket, and of all else: the fd, which is still open."""
+        # The watcher before the fd: epoll watches the open file, which the master keeps open.
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._engine.unwatch(self.fd)
+        if self._parser is not None:
+            self._parser.close()
+        fd, self.fd = self.fd, -1
+        return fd
+
+    def close(self, state: int | None = None) -> None:
+        """End the connection: with this state, or by what the board says now."""
+        states, key = self._states, self.key
+        if state is not None:
+            states[key] = state
+        elif states[key] == _BUSY:
+            states[key] = _CLOSED
+        elif states[key] != _RESPONDING:
+            states[key] = _ENDED
+        self._engine.closed(self)
 
     # The parts.
 
-    def _serve(self) -> None:
-        """Serve what requests have arrived whole, in order."""
-        requests = self._parser.requests
-        while requests:
+    def _parse(self, data: bytes) -> None:
+        """Have the parser make requests of these bytes, and serve them."""
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = self._entrance.parser(self._peer)
+        fresh = parser.phase is _BETWEEN_REQUESTS
+        try:
+            parser.feed(data)
+        except HTTPError as error:
+            self._refused = error
+        if fresh and len(parser.requests) == 1 and parser.phase is _BETWEEN_REQUESTS:
+            self._entrance.heads.learn(data, parser.requests[0])
+        self._proceed()
+
+    def _proceed(self) -> None:
+        """Serve what has been parsed, if anything has."""
+        request = self._next()
+        if request is not None:
+            self._serve(request)
+
+    def _serve(self, request: Request | None) -> None:
+        """Serve a request, and those that have arrived behind it, in order."""
+        engine = self._engine
+        while request is not None:
+            exchange = Exchange(request, self)
+            if engine.access is not None:
+                exchange.began = monotonic()
+            engine.execute(exchange)
+            request = self._conclude(exchange)
+
+    def _conclude(self, exchange: Exchange) -> Request | None:
+        """The app is done: see to the rest; the request to serve next, if one has arrived."""
+        engine = self._engine
+        # Waits that begin now must not be charged with the time that the app took.
+        engine.clock = now = monotonic()
+        if engine.access is not None:
+            engine.access.log(exchange, now - exchange.began)
+        if not exchange.complete:
+            self._break_off(exchange)
+        elif self._outbound is not None:
+            self._closing = not exchange.persistent
+            self._await_client(self._outbound)
+        elif not exchange.persistent:
+            self._end(exchange.request)
+        elif self._parser is not None:
+            self.waiting = _NEXT_REQUEST
+            return self._next()
+        else:
+            self._rest(now)
+        return None
+
+    def _next(self) -> Request | None:
+        """The next request that has arrived. If there is none, whatever there is to do is done."""
+        parser = self._parser
+        assert parser is not None
+        if parser.requests:
             # Not before: with its last byte out and nothing begun, a loan is RESPONDING or IDLE.
             # If it were BUSY and the worker died, the master would send a 502 behind it.
-            self._loans[self.loan] = _BUSY
-            if not self._exchange(requests.popleft()):
-                return
+            self._states[self.key] = _BUSY
+            return parser.requests.popleft()
         if self._refused is not None:
             self._refuse(self._refused)
+        elif parser.phase is _BETWEEN_REQUESTS:
+            self._rest(self._engine.clock)
         else:
-            self._settle()
+            self._await_rest(parser)
+        return None
 
-    def _exchange(self, request: Request) -> bool:
-        """Serve one request; whether the connection can go on to the next one at once."""
-        engine = self._engine
-        engine.counters[0] += 1
-        exchange = Exchange(request, self)
-        try:
-            engine.execute(exchange)
-        except HTTPError as error:
-            self._refuse(error)
-            return False
-        # Waits that begin now must not be charged with the time that the app took.
-        engine.clock = monotonic()
-        if not exchange.complete:
-            self.close()
-            return False
-        if self._outbound is not None:
-            self._await_client(closing=not exchange.persistent)
-            return False
-        if not exchange.persistent:
-            self.close(_CLOSED)
-            return False
+    def _rest(self, now: float) -> None:
+        """The connection is idle."""
         self.waiting = _NEXT_REQUEST
-        return True
+        self.since = now
+        self._states[self.key] = _IDLE
+        if self._watcher is None:
+            self._watch(READ)
+        if self._engine.on_idle is not None:
+            self._engine.on_idle(self)
 
-    def _settle(self) -> None:
-        """Nothing more can be done until the client sends something.
-
-        A head has to arrive within its time, however many parts it comes in; of a body each
-        part has its own time.
-        """
-        engine = self._engine
-        phase = self._parser.phase
-        if phase is _BETWEEN_REQUESTS:
-            self.since = engine.clock
-            self.waiting = _NEXT_REQUEST
-            self._loans[self.loan] = _IDLE
-            if engine.on_idle is not None:
-                engine.on_idle(self)
-            return
-        self._loans[self.loan] = _BUSY
-        waiting = _HEAD if phase is _IN_HEAD else _BODY
+    def _await_rest(self, parser: RequestParser) -> None:
+        """A part of a request has arrived. A head has to arrive within its time, however many
+        parts it comes in; of a body each part has its own time."""
+        self._states[self.key] = _BUSY
+        waiting = _HEAD if parser.phase is _IN_HEAD else _BODY
         if waiting is not self.waiting or waiting is _BODY:
-            self.since = engine.clock
+            self.since = self._engine.clock
             self.waiting = waiting
-        if self._parser.continue_wanted:
+        self._watch_input()
+        if parser.continue_wanted:
+            parser.continue_wanted = False
             self._send_continue()
+
+    def _end(self, request: Request) -> None:
+        """The last response is out. A client whose wish this is sends nothing more; another may
+        be about to."""
+        over = not request.persistent and request.body is None
+        self.close(_ENDED if over else _CLOSED)
+
+    def _break_off(self, exchange: Exchange) -> None:
+        """The client has got no whole response."""
+        if exchange.refused is not None:
+            self._refuse(exchange.refused)
+        else:
+            self.close()
 
     def _refuse(self, error: HTTPError) -> None:
         """Answer a request that can't be served, and end the connection."""
@@ -292,32 +355,63 @@ class Connection:
             self.close()
             return
         if self._outbound is not None:
-            self._await_client(closing=True)
+            self._closing = True
+            self._await_client(self._outbound)
         else:
             self.close(_CLOSED)
 
     def _time_out(self) -> None:
-        if self.waiting is Waiting.NEXT_REQUEST:
+        if self.waiting is _NEXT_REQUEST:
             self.close()
         else:
             self._refuse(HTTPError(HTTPStatus.REQUEST_TIMEOUT, "the request took too long"))
 
-    def _await_client(self, closing: bool) -> None:
+    def _written(self) -> None:
+        """The client has taken all of a response."""
+        if self._closing:
+            self.close(_CLOSED)
+        elif self._parser is not None:
+            self.waiting = _NEXT_REQUEST
+            self._proceed()
+        else:
+            self._rest(self._engine.clock)
+
+    def _hold_up(self, outbound: Outbound) -> None:
+        """Have the app wait if too much is kept for the client.
+
+        Raises:
+            Disconnected: the client is gone, or takes nothing.
+        """
+        try:
+            while outbound.size > HIGH_WATER:
+                outbound.wait(self._engine.patience(Waiting.CLIENT))
+                outbound.flush()
+        except OSError as error:
+            raise Disconnected from error
+        if not outbound.size:
+            self._outbound = None
+
+    def _await_client(self, outbound: Outbound) -> None:
         """Send the rest when the client takes it; until then nothing is read from it."""
-        assert self._outbound is not None
-        self._outbound.rest()
-        self._closing = closing
+        outbound.rest()
         self.waiting = Waiting.CLIENT
         self.since = self._engine.clock
-        self.watcher.stop()
-        self.watcher = self._engine.loop.io(self.sock.fileno(), WRITE)
-        self.watcher.start(self.writable)
+        self._watch(WRITE)
+
+    def _watch_input(self) -> None:
+        if self._watcher is None:
+            self._watch(READ)
+
+    def _watch(self, event: int) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
+        self._watcher = self._engine.loop.io(self.fd, event)
+        self._watcher.start(self.readable if event == READ else self.writable)
 
     def _send_continue(self) -> None:
         """An interim response: RFC 9110, section 15.2.1. A client that does not take these few
         bytes gets no better by waiting for it: the body comes, or times out."""
-        self._parser.continue_wanted = False
         try:
-            self.sock.send(response.CONTINUE)
+            write(self.fd, response.CONTINUE)
         except OSError:
             return

@@ -1,27 +1,28 @@
-"""The engine of a worker: its loop, its loans, and its patience with clients.
+"""The engine of a worker: its connections, lent or accepted, and its patience with clients.
 
 All kinds of worker have this engine; they differ in how the app is called.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import select
-import socket
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from select import POLLIN, epoll, poll
 from time import monotonic
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any
 
-from gevent.libev.corecext import loop as Loop  # noqa: N812
-
 from prefork.accesslog import AccessLogger
+from prefork.http.heads import Heads
 from prefork.http.request import Limits, RequestParser
-from prefork.wire.board import Board, Row
+from prefork.wire.board import Board, LoanState, Row
 from prefork.wire.messages import Closed, Loan, Report, Returned
 from prefork.worker.connection import Connection, Waiting
-from prefork.wsgi import App, Exchange
+from prefork.worker.kind import Kind
+from prefork.worker.lingering import Lingering, reset_on_close
 
 # Clients' patience is checked at least this often, in seconds.
 _CHECK_SECONDS = 1.0
@@ -31,25 +32,41 @@ _REPORT_SIZE = 2000
 _log = logging.getLogger("prefork.worker")
 
 
+class Entrance:
+    """Where connections come in: what all requests by one listener have in common.
+
+    Args:
+        template: the environ that each request begins with.
+        limits: what is accepted.
+        streaming: whether bodies are read while they arrive.
+    """
+
+    def __init__(self, template: dict[str, Any], limits: Limits, streaming: bool) -> None:
+        self._template = template
+        self._limits = limits
+        self._streaming = streaming
+        self.heads = Heads(limits.line)
+
+    def parser(self, peer: tuple[str, str]) -> RequestParser:
+        """A parser for the requests of this client."""
+        return RequestParser(self._template, peer, self._limits, self._streaming)
+
+
 @dataclass(frozen=True)
 class Service:
-    """What is served, and how: `templates` are the environs to begin with, by listener, and
-    `patience` the seconds that each wait for a client may take."""
+    """What is served, and how: `patience` are the seconds that each wait for a client may take."""
 
-    app: App
-    kind: ModuleType
-    templates: tuple[dict[str, Any], ...]
-    limits: Limits
+    kind: Kind
+    entrances: tuple[Entrance, ...]
     patience: dict[Waiting, float]
     keeps_alive: bool
     access: AccessLogger | None
 
 
 class Engine:
-    """The connections that are lent to this worker.
+    """The connections of this worker.
 
     Args:
-        loop: where everything here happens.
         service: what is served.
         board, row: where the worker's facts are written.
         report: sends a message to the master.
@@ -58,60 +75,78 @@ class Engine:
 
     def __init__(
         self,
-        loop: Loop,
         service: Service,
         board: Board,
         row: Row,
         report: Callable[[Report], None],
         on_empty: Callable[[], None],
     ) -> None:
-        self.loop = loop
-        loop.error_handler = self._on_error
-        self.board = board
+        self.kind = service.kind
+        # Has the app serve an exchange: false if that goes on, and ends with `executed`.
+        self.execute = service.kind.execute
+        self.loop = service.kind.loop
         self.counters = row.counters
         self.flags = row.flags
         self.keeps_alive = service.keeps_alive
+        self.access = service.access
         # Monotonic seconds, as of the last request or check: good enough for patience.
         self.clock = monotonic()
-        self._service = service
-        # Has the app serve an exchange.
-        self.execute = service.kind.executor(service.app)
-        if service.access is not None:
-            self.execute = _logged(self.execute, service.access)
-        self._report = report
-        self._on_empty = on_empty
-        self._connections: dict[int, Connection] = {}  # by loan
         # What becomes of a connection that becomes idle, once this worker drains.
         self.on_idle: Callable[[Connection], None] | None = None
+        # Called once when there is room for another connection.
+        self.on_room: Callable[[], None] | None = None
         # An error of ours, after which the worker can't go on.
         self.failed = False
+        self._entrances = service.entrances
+        self._patience = service.patience
+        self._states = board.loans
+        self._row = row
+        self._report = report
+        self._on_empty = on_empty
+        self._connections: dict[int, Connection] = {}  # by fd
+        self._lingering = Lingering(self.loop)
         self._closed: list[int] = []
         self._returned: list[int] = []
-        interval = min(_CHECK_SECONDS, *(seconds / 4 for seconds in service.patience.values()))
+        self._flush_due = False
+        self._handle_other_error = self.loop.error_handler
+        self.loop.error_handler = self._on_error
+        self._epoll = epoll.fromfd(self.loop.fileno())
+        waits = [seconds / 4 for seconds in service.patience.values()]
+        interval = min(_CHECK_SECONDS, *waits)
         self._checks = self.loop.timer(interval, interval)
-        self._checks.start(self._check_patience)
+        self._checks.start(self._check)
+        os.register_at_fork(after_in_child=self._disown)
+
+    def __len__(self) -> int:
+        return len(self._connections)
 
     @property
     def empty(self) -> bool:
         """Whether no connection is left."""
-        return not self._connections
+        return not self._connections and not len(self._lingering)
 
     def borrow(self, loan: Loan, fd: int) -> None:
         """Serve a connection that was lent."""
-        service = self._service
-        # The family matters to addresses only, and none is asked for: it need not be looked up.
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
-        template = service.templates[loan.listener].copy()
-        template["REMOTE_ADDR"] = loan.host
-        template["REMOTE_PORT"] = str(loan.port)
-        parser = RequestParser(template, service.limits)
-        self._connections[loan.id] = Connection(self, loan.id, sock, parser)
+        entrance = self._entrances[loan.listener]
+        peer = (loan.host, str(loan.port))
+        self._begin(self.kind.connection(self, self._states, loan.id, fd, entrance, peer))
+
+    def adopt(self, fd: int, listener: int, host: str, port: int) -> None:
+        """Serve a connection that this worker has accepted: nobody else has it."""
+        entrance = self._entrances[listener]
+        peer = (host, str(port))
+        self._begin(self.kind.connection(self, bytearray(1), 0, fd, entrance, peer))
 
     def return_idle(self) -> None:
-        """Give the idle loans back."""
-        self.on_idle = self._give_back
+        """From now on, give back the loans that are idle."""
+        self.on_idle = self._leave_idle
+        self.give_back_idle()
+
+    def give_back_idle(self) -> None:
+        """Give back the loans that are idle now."""
         for connection in self._idle():
-            self._give_back(connection)
+            if not connection.pinned:
+                self._give_back(connection)
 
     def end_idle(self) -> None:
         """End the idle connections, as there is nobody to give them to; but serve what has
@@ -119,63 +154,110 @@ class Engine:
         request in between, which would be lost."""
         self.on_idle = self._end
         for connection in self._idle():
-            self._end(connection)
+            if connection.fd >= 0:
+                self._end(connection)
 
     def flush(self) -> None:
         """Report what has ended since the last time."""
+        self._flush_due = False
         closed, self._closed = self._closed, []
         returned, self._returned = self._returned, []
         for start in range(0, len(closed), _REPORT_SIZE):
             self._report(Closed(closed[start : start + _REPORT_SIZE]))
         for start in range(0, len(returned), _REPORT_SIZE):
             self._report(Returned(returned[start : start + _REPORT_SIZE]))
-        if self.empty and self.flags[0]:
+        if self.flags[0] and self.empty:
             self._on_empty()
 
     # What connections ask for.
 
-    def wait_writable(self, sock: socket.socket) -> None:
-        """Hold the app up until its client takes more of the response.
+    def patience(self, waiting: Waiting) -> float:
+        """Seconds that such a wait may take."""
+        return self._patience[waiting]
 
-        Raises:
-            TimeoutError: it took nothing for too long.
+    def unwatch(self, fd: int) -> None:
+        """Have the loop's epoll instance forget an fd whose watcher is stopped.
+
+        libev leaves that to the close, which is none here, as the master has the connection too.
+        At an event of an fd that it does not know any more it makes a new instance of all.
         """
-        self._service.kind.wait_writable(sock, self._service.patience[Waiting.CLIENT])
+        with contextlib.suppress(OSError):  # the watcher was new, or its events are forgotten
+            self._epoll.unregister(fd)
 
     def closed(self, connection: Connection) -> None:
-        """The connection is at its end."""
-        del self._connections[connection.loan]
+        """The connection is at its end, as its state says."""
+        del self._connections[connection.fd]
+        fd = connection.release()
+        if not connection.pinned:
+            os.close(fd)
+            self._closed.append(connection.key)
+        elif connection.state == LoanState.CLOSED:
+            self._lingering.begin(fd)
+        else:
+            if connection.state == LoanState.RESPONDING:
+                reset_on_close(fd)
+            os.close(fd)
         self._flush_later()
-        self._closed.append(connection.loan)
+        if self.on_room is not None:
+            self.made_room()
+
+    def made_room(self) -> None:
+        """There is room for more."""
+        if self.on_room is not None:
+            on_room, self.on_room = self.on_room, None
+            on_room()
 
     # The parts.
 
+    def _begin(self, connection: Connection) -> None:
+        self._connections[connection.fd] = connection
+        # Most clients have sent their request by now.
+        connection.readable()
+
+    def _leave_idle(self, connection: Connection) -> None:
+        if connection.pinned:
+            self._end(connection)
+        else:
+            self._give_back(connection)
+
     def _end(self, connection: Connection) -> None:
-        if _has_data(connection.sock):
+        """Close the connection, unless a request has arrived on it."""
+        poller = poll()
+        poller.register(connection.fd, POLLIN)
+        if poller.poll(0):
             connection.readable()
         else:
             connection.close()
 
     def _give_back(self, connection: Connection) -> None:
-        connection.give_back()
-        del self._connections[connection.loan]
+        del self._connections[connection.fd]
+        os.close(connection.release())
         self._flush_later()
-        self._returned.append(connection.loan)
+        self._returned.append(connection.key)
 
     def _flush_later(self) -> None:
         """At the end of this turn of the loop, once."""
-        if not self._closed and not self._returned:
+        if not self._flush_due:
+            self._flush_due = True
             self.loop.run_callback(self.flush)
 
     def _idle(self) -> list[Connection]:
         return [connection for connection in self._connections.values() if connection.idle]
 
-    def _check_patience(self) -> None:
+    def _check(self) -> None:
         self.clock = now = monotonic()
-        patience = self._service.patience
+        self._row.heartbeat[0] = now
+        patience = self._patience
         for connection in list(self._connections.values()):
             if now - connection.since > patience[connection.waiting]:
                 connection.expire()
+        self._lingering.expire(now)
+
+    def _disown(self) -> None:
+        """In a child that the app has forked: the clients are not its. Held on by a child that
+        lives on, their connections would not end."""
+        for fd in self._connections:
+            os.close(fd)
 
     def _on_error(
         self,
@@ -187,27 +269,10 @@ class Engine:
         """An error of ours in a callback of the loop: it costs one connection; or, where it was
         not about one, the worker, whose idle connections are safe with the master. (The loop has
         stopped the watcher: if it was that of the channel, the worker would be deaf.)"""
-        _log.error("error in the worker", exc_info=error)
         owner = getattr(getattr(context, "callback", None), "__self__", None)
+        _log.error("error in the worker", exc_info=error)
         if isinstance(owner, Connection):
             owner.close()
         else:
             self.failed = True
-            self.loop.break_()
-
-
-def _has_data(sock: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _logged(
-    execute: Callable[[Exchange], None], access: AccessLogger
-) -> Callable[[Exchange], None]:
-    def execute_and_log(exchange: Exchange) -> None:
-        began = monotonic()
-        execute(exchange)
-        access.log(exchange, monotonic() - began)
-
-    return execute_and_log
+            self.kind.stop()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import sys
-from types import ModuleType
-
-from gevent.libev.corecext import loop as Loop  # noqa: N812
+from collections.abc import Callable
 
 from prefork import process, readiness, signals
 from prefork.accesslog import AccessLogger
@@ -19,14 +18,21 @@ from prefork.settings import Settings, home, idle_timeout
 from prefork.wire import messages
 from prefork.wire.assignment import Assignment
 from prefork.wire.channel import ChannelClosed
-from prefork.worker import sync
 from prefork.worker.app import load_app
 from prefork.worker.connection import READ, WRITE, Waiting
-from prefork.worker.engine import Engine, Service
+from prefork.worker.engine import Engine, Entrance, Service
+from prefork.worker.greenlets import Greenlets
+from prefork.worker.kind import Kind
 from prefork.worker.lifecycle import Action, Event, Lifecycle
-from prefork.wsgi import App, environ_template
+from prefork.worker.sync import Sync
+from prefork.worker.threads import Threads
+from prefork.wsgi import environ_template
 
-KINDS: dict[str, ModuleType] = {"sync": sync}
+KINDS: dict[str, Callable[[Settings], Kind]] = {
+    "sync": lambda settings: Sync(),
+    "threads": lambda settings: Threads(settings.threads),
+    "gevent": lambda settings: Greenlets(),
+}
 
 _log = logging.getLogger("prefork.worker")
 
@@ -90,8 +96,8 @@ class Worker:
         self._assignment = assignment
         self._channel = assignment.channel
         self._lifecycle = Lifecycle(assignment.settings.wait_ready)
-        # A loop of our own: an app that uses gevent by itself finds the default one unused.
-        self._loop = loop = Loop(default=False)
+        self._kind = KINDS[assignment.settings.worker_class](assignment.settings)
+        loop = self._kind.loop
         self._inbox = loop.io(self._channel.fileno(), READ)
         self._outbox = loop.io(self._channel.fileno(), WRITE)
         # The app may call ready() from any thread: only an async watcher can be woken from one.
@@ -112,17 +118,17 @@ class Worker:
         Raises:
             BootError: the app can't be had.
         """
-        service = _service(self._assignment, load_app(self._assignment.settings.app))
+        app = load_app(self._assignment.settings.app)
         self._engine = Engine(
-            self._loop,
-            service,
+            _service(self._assignment, self._kind),
             self._assignment.board,
             self._assignment.row,
             report=self._report,
             on_empty=lambda: self._apply(Event.EMPTY),
         )
+        self._kind.begin(self._engine, app)
         self._apply(Event.IMPORTED)
-        self._loop.run()
+        self._kind.run()
         self._engine.flush()
         return PreforkError.exit_code if self._engine.failed else 0
 
@@ -140,7 +146,7 @@ class Worker:
             self._engine.end_idle()
             self._exit_if_empty()
         elif action is Action.EXIT:
-            self._loop.break_()
+            self._kind.stop()
 
     def _exit_if_empty(self) -> None:
         if self._engine.empty:
@@ -192,42 +198,47 @@ class Worker:
             self._outbox.stop()
 
 
-def _service(assignment: Assignment, app: App) -> Service:
+def _service(assignment: Assignment, kind: Kind) -> Service:
     """What the settings say of how the app is to be served."""
     settings = assignment.settings
-    kind = KINDS[settings.worker_class]
-    errors = assignment.logs.stream()
     access = None
     if assignment.logs.access is not None:
         access = AccessLogger(settings.access_log_format, assignment.logs.access)
     return Service(
-        app=app,
         kind=kind,
-        templates=tuple(
-            environ_template(
-                scheme="http",
-                errors=errors,
-                multithread=kind.MULTITHREAD,
-                server=(listener.name, listener.port),
-                worker=assignment.id,
-            )
-            for listener in assignment.listeners
-        ),
-        limits=Limits(
-            line=settings.limit_request_line,
-            fields=settings.limit_request_fields,
-            field_size=settings.limit_request_field_size,
-            body=settings.limit_request_body,
-        ),
+        entrances=_entrances(assignment, kind),
         patience={
             Waiting.NEXT_REQUEST: idle_timeout(settings),
             Waiting.HEAD: settings.header_timeout,
             Waiting.BODY: settings.body_timeout,
             Waiting.CLIENT: settings.send_timeout,
+            Waiting.APP: math.inf,
         },
         keeps_alive=settings.keepalive > 0,
         access=access,
     )
+
+
+def _entrances(assignment: Assignment, kind: Kind) -> tuple[Entrance, ...]:
+    settings = assignment.settings
+    limits = Limits(
+        line=settings.limit_request_line,
+        fields=settings.limit_request_fields,
+        field_size=settings.limit_request_field_size,
+        body=settings.limit_request_body,
+    )
+    errors = assignment.logs.stream()
+    templates = (
+        environ_template(
+            scheme="http",
+            errors=errors,
+            multithread=kind.multithread,
+            server=(listener.name, listener.port),
+            worker=assignment.id,
+        )
+        for listener in assignment.listeners
+    )
+    return tuple(Entrance(template, limits, kind.streams) for template in templates)
 
 
 def _close_what_is_not_ours(assignment: Assignment) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import socket
 import struct
 import termios
 from collections import deque
+from os import write
+from select import POLLOUT, poll
 
 _INT = struct.Struct("i")
 
@@ -15,28 +16,22 @@ class Outbound:
     """Bytes that wait for a client to make room, in order. There is one only while they do.
 
     Args:
-        sock: the client's socket, which does not block.
-        data: what was to be sent.
-        sent: how much of it was.
+        fd: the client's socket, which does not block.
     """
 
-    __slots__ = ("_parts", "_queued", "_sock", "size")
+    __slots__ = ("_fd", "_parts", "_queued", "size")
 
-    def __init__(self, sock: socket.socket, data: bytes, sent: int) -> None:
-        self._sock = sock
-        self._parts = deque([memoryview(data)[sent:]])
-        self._queued = unacknowledged(sock)
-        self.size = len(data) - sent
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._parts: deque[memoryview] = deque()
+        self._queued = unacknowledged(fd)
+        self.size = 0
 
-    def add(self, data: bytes) -> None:
-        """Send these bytes after the ones before, as far as there is room.
-
-        Raises:
-            OSError: the client is gone.
-        """
-        self._parts.append(memoryview(data))
-        self.size += len(data)
-        self.flush()
+    def add(self, data: bytes, sent: int = 0) -> None:
+        """Keep these bytes, of which so many were sent already, for `flush`."""
+        if len(data) > sent:
+            self._parts.append(memoryview(data)[sent:])
+            self.size += len(data) - sent
 
     def flush(self) -> None:
         """Send as much as there is room for.
@@ -47,7 +42,7 @@ class Outbound:
         parts = self._parts
         while parts:
             try:
-                sent = self._sock.send(parts[0])
+                sent = write(self._fd, parts[0])
             except BlockingIOError:
                 return
             self.size -= sent
@@ -55,6 +50,19 @@ class Outbound:
                 parts[0] = parts[0][sent:]
                 return
             parts.popleft()
+
+    def wait(self, seconds: float) -> None:
+        """Stand still until the client makes room.
+
+        Raises:
+            TimeoutError: it has taken nothing within this time.
+        """
+        poller = poll()
+        poller.register(self._fd, POLLOUT)
+        self.rest()
+        while not poller.poll(seconds * 1000):
+            if not self.taken():
+                raise TimeoutError
 
     def taken(self) -> bool:
         """Whether the client has taken anything since this, or `rest`, was last asked."""
@@ -64,14 +72,14 @@ class Outbound:
 
     def rest(self) -> None:
         """Begin to watch what the client takes: nothing is sent until it has been asked again."""
-        self._queued = unacknowledged(self._sock)
+        self._queued = unacknowledged(self._fd)
 
 
-def unacknowledged(sock: socket.socket) -> int:
+def unacknowledged(fd: int) -> int:
     """The bytes in a socket's send queue: tcp(7) and unix(7), SIOCOUTQ.
 
     A socket becomes writable only when a good part of its queue is free: that it has not is no
     sign that the client takes nothing, but that the queue does not shrink is.
     """
-    count: int = _INT.unpack(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(_INT.size)))[0]
+    count: int = _INT.unpack(fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(_INT.size)))[0]
     return count

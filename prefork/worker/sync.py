@@ -7,34 +7,44 @@ a buffer, not the worker; only a response larger than that buffer makes the app 
 
 from __future__ import annotations
 
-import select
-import socket
-from collections.abc import Callable
-from operator import methodcaller
+from typing import TYPE_CHECKING
 
-from prefork.worker.outbound import unacknowledged
+from gevent.libev.corecext import loop as Loop  # noqa: N812
+
+from prefork.worker.connection import Connection
 from prefork.wsgi import App, Exchange
 
-MULTITHREAD = False
+if TYPE_CHECKING:
+    from prefork.worker.engine import Engine
 
 
-def executor(app: App) -> Callable[[Exchange], None]:
-    """What calls the app for an exchange, and returns when it has given its whole response."""
+class Sync:
+    """Calls the app for one request at a time."""
 
-    return methodcaller("run", app)
+    connection = Connection
+    multithread = False
+    streams = False
+    full = False
 
+    def __init__(self) -> None:
+        # A loop of our own: an app that uses gevent by itself finds the default one unused.
+        self.loop = Loop(default=False)
 
-def wait_writable(sock: socket.socket, seconds: float) -> None:
-    """Wait until the client has taken enough for more to be sent.
+    def begin(self, engine: Engine, app: App) -> None:
+        """From now on requests are executed."""
+        self._app = app
+        self._counters = engine.counters
 
-    Raises:
-        TimeoutError: it has taken nothing within this time.
-    """
-    poll = select.poll()
-    poll.register(sock, select.POLLOUT)
-    before = unacknowledged(sock)
-    while not poll.poll(seconds * 1000):
-        queued = unacknowledged(sock)
-        if queued >= before:
-            raise TimeoutError
-        before = queued
+    def execute(self, exchange: Exchange) -> bool:
+        """Call the app: it is done when this returns."""
+        self._counters[0] += 1
+        exchange.run(self._app)
+        return True
+
+    def run(self) -> None:
+        """Turn the loop until `stop`."""
+        self.loop.run()
+
+    def stop(self) -> None:
+        """Have `run` return."""
+        self.loop.break_()

@@ -1,0 +1,220 @@
+"""The kind `gevent`: each request runs in a greenlet, and lets others run while it waits.
+
+The standard library is patched before the app is imported, so that its waits are the hub's. A
+connection needs no greenlet, only a running request does: one of a pool, which is switched to
+straight from the callback of the connection, and back when the app waits or is done.
+
+A body is read by the app while it arrives.
+"""
+
+from __future__ import annotations
+
+from os import read
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import gevent
+from greenlet import getcurrent, greenlet
+
+from prefork.errors import HTTPError
+from prefork.http.body import Stream
+from prefork.http.request import Request
+from prefork.wire.board import LoanState
+from prefork.worker.concurrent import ConcurrentConnection
+from prefork.worker.connection import HIGH_WATER, RECEIVE_SIZE, Waiting
+from prefork.worker.outbound import Outbound
+from prefork.worker.patch import patch
+from prefork.wsgi import App, Disconnected, Exchange
+
+if TYPE_CHECKING:
+    from prefork.worker.engine import Engine, Entrance
+
+# So many bytes of a body are received before the app has read them.
+BODY_HIGH_WATER = 1 << 18
+
+
+class GreenletConnection(ConcurrentConnection):
+    """A connection whose requests run in greenlets."""
+
+    __slots__ = ("_greenlets", "_over")
+
+    def __init__(
+        self,
+        engine: Engine,
+        states: memoryview | bytearray,
+        key: int,
+        fd: int,
+        entrance: Entrance,
+        peer: tuple[str, str],
+    ) -> None:
+        super().__init__(engine, states, key, fd, entrance, peer)
+        # Those that wait for this connection: for the client to take, or to send.
+        self._greenlets: list[greenlet] = []
+        # The exchange is over but for the rest of its body, which nobody has read.
+        self._over = False
+
+    def expire(self) -> None:
+        """The wait has taken too long; but what has arrived meanwhile counts."""
+        exchange = self._exchange
+        if exchange is None or self._outbound is not None:
+            super().expire()
+            return
+        since = self.since
+        self.readable()
+        if self._exchange is exchange and self.since == since:
+            self._give_up_body(exchange, TimeoutError("the client sends nothing"))
+
+    def resume(self) -> None:
+        """Switch to the greenlets that wait for this connection."""
+        waiting, self._greenlets = self._greenlets, []
+        for each in waiting:
+            each.switch()
+
+    def await_body(self) -> None:
+        """Hold the app up until more of the body has arrived, or it is known that none will."""
+        exchange = self._exchange
+        assert exchange is not None
+        body = exchange.request.body
+        assert type(body) is Stream
+        if body.expects:
+            body.expects = False
+            self._send_continue()
+        if self._outbound is None:
+            self._watch_input()
+            self._unpause()
+            self.waiting = Waiting.BODY
+        self.since = self._engine.clock = monotonic()
+        self._suspend()
+        if self.waiting is Waiting.BODY:
+            self.waiting = Waiting.APP
+
+    def _suspend(self) -> None:
+        me = getcurrent()
+        self._greenlets.append(me)
+        try:
+            me.parent.switch()
+        finally:
+            # Something else may have woken it: a gevent.Timeout, say.
+            if me in self._greenlets:
+                self._greenlets.remove(me)
+
+    def _hold_up(self, outbound: Outbound) -> None:
+        super()._hold_up(outbound)
+        while self.unsent > HIGH_WATER:
+            self._suspend()
+        if self.lost:
+            raise Disconnected
+
+    def _receive_meanwhile(self, exchange: Exchange) -> None:
+        body = exchange.request.body
+        if type(body) is not Stream or not body.left:
+            self._pause()
+            return
+        try:
+            data = read(self.fd, RECEIVE_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._give_up_body(exchange, ConnectionResetError("the client is gone"))
+            return
+        self._feed(data)
+        if not self._over:
+            if body.held >= BODY_HIGH_WATER:
+                self._pause()
+            self.resume()
+        elif not body.left:
+            self._over = False
+            self._serve(self._conclude(exchange))
+
+    def _feed(self, data: bytes) -> None:
+        assert self._parser is not None
+        self.since = self._engine.clock
+        try:
+            self._parser.feed(data)
+        except HTTPError as error:
+            self._refused = error  # what has come behind the body
+
+    def _give_up_body(self, exchange: Exchange, why: OSError) -> None:
+        assert type(exchange.request.body) is Stream
+        if self._over:
+            self.close(LoanState.CLOSED)
+            return
+        self._pause()
+        exchange.request.body.failure = why
+        self.resume()
+
+    def _conclude(self, exchange: Exchange) -> Request | None:
+        body = exchange.request.body
+        if type(body) is Stream and body.left:
+            body.discard()
+            if exchange.complete and exchange.persistent and not self.unsent and not self.lost:
+                self._over = True
+                self._unpause()
+                self._watch_input()
+                self.waiting = Waiting.BODY
+                self.since = self._engine.clock = monotonic()
+                return None
+            # Else what still comes would be taken for a next request.
+            exchange.persistent = False
+        return super()._conclude(exchange)
+
+
+class Greenlets:
+    """Calls the app for each request in a greenlet of a pool."""
+
+    connection = GreenletConnection
+    multithread = True
+    streams = True
+    # There are as many greenlets as there may be connections.
+    full = False
+
+    def __init__(self) -> None:
+        patch()
+        self._hub = gevent.get_hub()
+        self.loop = self._hub.loop
+        self._main = getcurrent()
+        self._idle: list[greenlet] = []
+        # What was given to a greenlet that has not come back yet.
+        self._entered: Exchange | None = None
+
+    def begin(self, engine: Engine, app: App) -> None:
+        """From now on requests are executed."""
+        self._app = app
+        self._counters = engine.counters
+
+    def execute(self, exchange: Exchange) -> bool:
+        """Call the app until it waits, or is done; whether it is."""
+        self._counters[0] += 1
+        body = exchange.request.body
+        if type(body) is Stream:
+            body.wait = exchange.transport.await_body
+        worker = self._idle.pop() if self._idle else greenlet(self._work, self._hub)
+        self._entered = exchange
+        worker.switch(exchange)
+        done = self._entered is None
+        self._entered = None
+        return done
+
+    def run(self) -> None:
+        """Let the hub run until `stop`."""
+        self._hub.switch()
+
+    def stop(self) -> None:
+        """Have `run` return."""
+        self.loop.run_callback(self._main.switch)
+
+    def _work(self, exchange: Exchange) -> None:
+        """The life of a greenlet of the pool."""
+        me, app = getcurrent(), self._app
+        to_hub = me.parent.switch
+        while True:
+            exchange.run(app)
+            if self._entered is exchange:
+                self._entered = None
+            else:
+                # Not from here: what follows on the connection is to begin in the hub.
+                self.loop.run_callback(exchange.transport.executed, exchange)
+            self._idle.append(me)
+            exchange = to_hub()

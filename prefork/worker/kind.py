@@ -1,0 +1,40 @@
+"""What the engine needs to know of a kind of worker: how the app is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prefork.wsgi import App, Exchange
+
+if TYPE_CHECKING:
+    from prefork.worker.connection import Connection
+    from prefork.worker.engine import Engine
+
+
+class Kind(Protocol):
+    """A kind of worker. Its loop is where everything but the app happens."""
+
+    # The kind of connection that goes with it.
+    connection: type[Connection]
+    # Whether the app may be called while it runs: `wsgi.multithread`.
+    multithread: bool
+    # Whether it is called as soon as the head of a request has arrived.
+    streams: bool
+    loop: Any
+
+    @property
+    def full(self) -> bool:
+        """Whether no other request can be executed now."""
+
+    def begin(self, engine: Engine, app: App) -> None:
+        """From now on requests are executed."""
+
+    def execute(self, exchange: Exchange) -> bool:
+        """Have the app called; whether it is done. If not, the connection's `executed` will be
+        called in the loop."""
+
+    def run(self) -> None:
+        """Turn the loop until `stop`."""
+
+    def stop(self) -> None:
+        """Have `run` return."""

@@ -1,0 +1,85 @@
+"""The end of connections that nobody else has: those that a worker has accepted itself.
+
+A connection that is closed while the client still sends is reset, which can destroy the response
+on its way (RFC 9112, section 9.6). So what the client sends after the end of its last response is
+read and thrown away, until it closes too or a short deadline passes.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from typing import Any
+
+from _socket import SHUT_RDWR, SHUT_WR, SO_LINGER, SOL_SOCKET
+from _socket import socket as Socket  # noqa: N812  the one that gevent does not patch
+from gevent.libev.corecext import loop as Loop  # noqa: N812
+
+from prefork.wire.linger import LINGER_SECONDS, RESET_ON_CLOSE
+
+_READ = 1  # of libev
+
+
+class Lingering:
+    """The connections that are at their end.
+
+    Args:
+        loop: where they are waited for.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        # By fd, in the order of their deadlines.
+        self._watchers: dict[int, Any] = {}
+        self._deadlines: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._watchers)
+
+    def begin(self, fd: int) -> None:
+        """Shut a connection down and see to its end."""
+        shut_down(fd, SHUT_WR)
+        watcher = self._loop.io(fd, _READ)
+        self._watchers[fd] = watcher
+        self._deadlines[fd] = monotonic() + LINGER_SECONDS
+        watcher.start(self._on_leftover, fd)
+
+    def expire(self, now: float) -> None:
+        """End those that have had their time."""
+        while self._deadlines and next(iter(self._deadlines.values())) <= now:
+            self._end(next(iter(self._deadlines)))
+
+    def _on_leftover(self, fd: int) -> None:
+        try:
+            ended = not os.read(fd, 65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            ended = True
+        if ended:
+            self._end(fd)
+
+    def _end(self, fd: int) -> None:
+        self._watchers.pop(fd).stop()
+        del self._deadlines[fd]
+        os.close(fd)
+
+
+def shut_down(fd: int, how: int = SHUT_RDWR) -> None:
+    """shutdown(2), of a socket that may be shut down already."""
+    sock = Socket(fileno=fd)
+    try:
+        sock.shutdown(how)
+    except OSError:
+        pass
+    finally:
+        sock.detach()
+
+
+def reset_on_close(fd: int) -> None:
+    """Have the client be able to tell, when the socket is closed, that its response was cut."""
+    sock = Socket(fileno=fd)
+    try:
+        sock.setsockopt(SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE)
+    finally:
+        sock.detach()

@@ -1,0 +1,262 @@
+"""The kind `threads`: the app runs in native threads, so many requests at once.
+
+The loop's thread receives and sends; the others only run the app. What they want sent, and what
+they are done with, they put into a queue, and wake the loop: libev's async watcher is the only one
+that may be touched from another thread.
+
+A request is not read before a thread is free for it: on the connection of a worker that is full
+it still belongs to whoever has room. If no thread becomes free for a while, the connections go
+back to the master.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+from gevent.libev.corecext import loop as Loop  # noqa: N812
+
+from prefork.worker.concurrent import ConcurrentConnection
+from prefork.worker.connection import HIGH_WATER, Waiting
+from prefork.wsgi import App, Disconnected, Exchange
+
+if TYPE_CHECKING:
+    from prefork.worker.engine import Engine, Entrance
+
+# So long a request waits for a thread before it may go to another worker, in seconds.
+TICK_SECONDS = 0.015
+
+
+class ThreadConnection(ConcurrentConnection):
+    """A connection whose requests run in threads."""
+
+    __slots__ = ("relay",)
+
+    def __init__(
+        self,
+        engine: Engine,
+        states: memoryview | bytearray,
+        key: int,
+        fd: int,
+        entrance: Entrance,
+        peer: tuple[str, str],
+    ) -> None:
+        super().__init__(engine, states, key, fd, entrance, peer)
+        self.relay: Relay | None = None
+
+    def readable(self) -> None:
+        """The client has sent something, or is gone."""
+        kind = self._engine.kind
+        if kind.full and self.waiting is Waiting.NEXT_REQUEST:
+            self._pause()
+            kind.postpone(self)
+        else:
+            super().readable()
+
+    def expire(self) -> None:
+        """The wait has taken too long; but what has arrived meanwhile counts."""
+        if self._paused:
+            self.since = self._engine.clock  # it is not the client who is late
+        else:
+            super().expire()
+
+    def admit(self) -> None:
+        """There is room for what has arrived."""
+        self._unpause()
+        self.readable()
+
+    def resume(self) -> None:
+        """Let the thread go on that waits for the client to take something."""
+        if self.relay is not None:
+            self.relay.passed(0)
+
+
+class Relay:
+    """What an exchange in a thread has for a transport: it hands all over to the loop.
+
+    `given` bytes are counted by the thread, `taken` ones by the loop.
+    """
+
+    __slots__ = ("_given", "_kind", "_passed", "_room", "_taken", "connection")
+
+    def __init__(self, kind: Threads, connection: ThreadConnection) -> None:
+        self._kind = kind
+        self.connection = connection
+        self._given = self._passed = self._taken = 0
+        self._room: threading.Event | None = None
+
+    @property
+    def retiring(self) -> bool:
+        """Whether keep-alive is off."""
+        return self.connection.retiring
+
+    def send(self, data: bytes, more: bytes = b"") -> None:
+        """Have the loop send these bytes; wait if it has too many of them.
+
+        Raises:
+            Disconnected: the client is gone, or takes nothing.
+        """
+        if self.connection.lost:
+            raise Disconnected
+        self._given += len(data) + len(more)
+        self._kind.hand_over((self, data, more))
+        while self._given - self._taken > HIGH_WATER:
+            self._room = room = threading.Event()
+            if self._given - self._taken > HIGH_WATER and not self.connection.lost:
+                room.wait()
+            if self.connection.lost:
+                raise Disconnected
+
+    def passed(self, size: int) -> None:
+        """In the loop: so many bytes more are with the connection, which may keep them yet."""
+        self._passed += size
+        self._taken = self._passed - self.connection.unsent
+        room = self._room
+        if room is not None:
+            room.set()
+
+
+class Threads:
+    """Calls the app in threads.
+
+    Args:
+        count: how many there are.
+    """
+
+    connection = ThreadConnection
+    multithread = True
+    streams = False
+
+    def __init__(self, count: int) -> None:
+        self.loop = Loop(default=False)
+        self._count = count
+        self._running = 0
+        # What no thread has taken yet, and the threads that sleep, by what wakes them.
+        self._requests: deque[Exchange] = deque()
+        self._asleep: list[threading.Lock] = []
+        self._done: deque[Exchange | tuple[Relay, bytes, bytes]] = deque()
+        # Those that have sent a request for which no thread is free.
+        self._postponed: deque[ThreadConnection] = deque()
+        self._wake = self.loop.async_()
+        self._wake.start(self._take_over)
+        self._end_of_turn = self.loop.prepare()
+        self._end_of_turn.start(self._set_to_work)
+        self._tick = self.loop.timer(TICK_SECONDS)
+        self._begun_before = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether no thread is free."""
+        return self._running >= self._count
+
+    def begin(self, engine: Engine, app: App) -> None:
+        """From now on requests are executed."""
+        self._engine = engine
+        self._counters = engine.counters
+        for number in range(1, self._count + 1):
+            threading.Thread(
+                target=self._work, args=(app,), name=f"prefork-{number}", daemon=True
+            ).start()
+
+    def execute(self, exchange: Exchange) -> bool:
+        """Have a thread call the app; False, as it is not done yet."""
+        self._counters[0] += 1
+        self._running += 1
+        exchange.lock = threading.Lock()
+        connection = exchange.transport
+        exchange.transport = connection.relay = Relay(self, connection)
+        self._requests.append(exchange)
+        return False
+
+    def run(self) -> None:
+        """Turn the loop until `stop`."""
+        self.loop.run()
+
+    def stop(self) -> None:
+        """Have `run` return."""
+        self.loop.break_()
+
+    def postpone(self, connection: ThreadConnection) -> None:
+        """Keep a request waiting, for a thread of ours or for another worker."""
+        self._postponed.append(connection)
+        if not self._tick.active:
+            self._begun_before = self._counters[0]
+            self._tick.start(self._check)
+
+    def hand_over(self, what: Exchange | tuple[Relay, bytes, bytes]) -> None:
+        """In a thread: have the loop see to this."""
+        self._done.append(what)
+        self._wake.send()
+
+    def _work(self, app: App) -> None:
+        """The life of a thread."""
+        requests = self._requests
+        alarm = threading.Lock()
+        alarm.acquire()
+        while True:
+            try:
+                exchange = requests.popleft()
+            except IndexError:
+                self._sleep(alarm)
+                continue
+            self._set_to_work()
+            exchange.run(app)
+            self.hand_over(exchange)
+
+    def _sleep(self, alarm: threading.Lock) -> None:
+        """In a thread: wait until there may be a request."""
+        self._asleep.append(alarm)
+        if self._requests:
+            # One came just before: nobody may have seen that this thread sleeps.
+            try:
+                self._asleep.remove(alarm)
+            except ValueError:
+                pass  # somebody has
+            else:
+                return
+        alarm.acquire()
+
+    def _set_to_work(self) -> None:
+        """Wake a thread if there is something to do."""
+        if self._requests and self._asleep:
+            with contextlib.suppress(IndexError):  # another thread has done the same
+                self._asleep.pop().release()
+
+    def _take_over(self) -> None:
+        """In the loop: see to what the threads have handed over."""
+        done = self._done
+        while done:
+            item = done.popleft()
+            if type(item) is tuple:
+                self._send(*item)
+            else:
+                self._executed(item)
+        while self._postponed and not self.full:
+            connection = self._postponed.popleft()
+            if connection.fd >= 0:
+                connection.admit()
+
+    def _send(self, relay: Relay, data: bytes, more: bytes) -> None:
+        connection = relay.connection
+        if not connection.lost:
+            try:
+                connection.send(data, more)
+            except Disconnected:
+                connection.lose()
+        relay.passed(len(data) + len(more))
+
+    def _executed(self, exchange: Exchange) -> None:
+        self._running -= 1
+        connection = exchange.transport.connection
+        connection.relay = None
+        connection.executed(exchange)
+
+    def _check(self) -> None:
+        """Some requests have waited for a while: if no thread was free, they had better go."""
+        if self._counters[0] == self._begun_before:
+            self._engine.give_back_idle()
+        elif self._postponed:
+            self._begun_before = self._counters[0]
+            self._tick.start(self._check)
