@@ -6,8 +6,9 @@ while they are stuck, or after they have died.
     | one per living worker: facts  | the state of each loan, by the loan's id |
     +-------------------------------+------------------------------------------+
 
-Each field has one writer at a time, so nothing here needs a lock: a loan's byte belongs to the
-worker that holds the loan, a row's request counter to its worker, its drain flag to the master.
+Each field has one writer at a time: a loan's byte belongs to whoever holds the worker's gate (see
+`recall`), a row's counter, heartbeat and `BUSY` to its worker, `RETIRING` to the master. `WANTED`
+is set by the master and cleared by the worker, without a lock: one that gets lost does no harm.
 Of the memory only the pages that were touched exist.
 """
 
@@ -21,7 +22,14 @@ ROW_SIZE = 64
 LOANS = 1 << 20
 
 _COUNTERS = slice(0, 8)
-_FLAGS = slice(8, 9)
+_FLAGS = slice(8, 16)
+_HEARTBEAT = slice(16, 24)
+
+# The flags of a row: indexes of `Row.flags`, plain numbers, as some are looked up for each request.
+RETIRING = 0  # the worker is to turn keep-alive off: it is seen even from within a request
+BUSY = 1  # the worker can't begin another request now
+RECALLED = 2  # the master has taken loans back that the worker does not know of yet
+WANTED = 3  # the worker is to say `Room` when it can begin a request again
 
 
 class LoanState(IntEnum):
@@ -33,13 +41,16 @@ class LoanState(IntEnum):
     RESPONDING = 3  # a part of a response may be out
     CLOSED = 4  # the last response is out and the connection is shut down
     ENDED = 5  # it was idle and is shut down
+    RECALLED = 6  # the master has taken it back: the worker drops what it has of it
+    RETURNED = 7  # the worker has given it back, which the master may not have read yet
 
 
 class Row:
     """A worker's row.
 
-    `counters` has the number of requests that the worker has begun as its only element, `flags`
-    is 1 when the worker is to turn keep-alive off: it is seen even from within a request.
+    `counters` has the number of requests that the worker has begun as its only element,
+    `heartbeat` the monotonic seconds at which its loop last ran; `flags` are indexed by the
+    constants above.
     """
 
     def __init__(self, memory: memoryview, number: int) -> None:
@@ -47,6 +58,7 @@ class Row:
         self.number = number
         self.counters = self._bytes[_COUNTERS].cast("Q")
         self.flags = self._bytes[_FLAGS]
+        self.heartbeat = self._bytes[_HEARTBEAT].cast("d")
 
     def clear(self) -> None:
         """Make it as new, for a worker that is about to be forked."""
