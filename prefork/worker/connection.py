@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from prefork.errors import HTTPError
 from prefork.http import request, response
 from prefork.http.request import Request, RequestParser
-from prefork.wire.board import LoanState
+from prefork.wire.board import RETIRING, LoanState
 from prefork.worker.outbound import Outbound
 from prefork.wsgi import Disconnected, Exchange
 
@@ -33,6 +33,7 @@ _IDLE = int(LoanState.IDLE)
 _RESPONDING = int(LoanState.RESPONDING)
 _CLOSED = int(LoanState.CLOSED)
 _ENDED = int(LoanState.ENDED)
+_RETURNED = int(LoanState.RETURNED)
 
 READ, WRITE = 1, 2  # of libev
 RECEIVE_SIZE = 65536
@@ -158,6 +159,12 @@ class Connection:
 
     def give_back(self) -> None:
         """Return the idle loan: the master has its own copy of the fd, so nothing is sent."""
+        # Or it might be recalled as well, before the master has read that it was returned.
+        self._loans[self.loan] = _RETURNED
+        self.drop()
+
+    def drop(self) -> None:
+        """Let go of a loan that is not ours any more, without a word to the client."""
         self.watcher.stop()
         self.sock.close()
         self._parser.close()
@@ -190,7 +197,7 @@ class Connection:
     def retiring(self) -> bool:
         """Whether keep-alive is off; a pipelined request that is held is still answered."""
         engine = self._engine
-        if engine.keeps_alive and not engine.flags[0]:
+        if engine.keeps_alive and not engine.flags[RETIRING]:
             return False
         return not self._parser.requests
 

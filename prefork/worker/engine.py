@@ -6,10 +6,12 @@ All kinds of worker have this engine; they differ in how the app is called.
 from __future__ import annotations
 
 import logging
+import os
 import select
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
 from types import ModuleType, TracebackType
 from typing import Any
@@ -18,9 +20,12 @@ from gevent.libev.corecext import loop as Loop  # noqa: N812
 
 from prefork.accesslog import AccessLogger
 from prefork.http.request import Limits, RequestParser
-from prefork.wire.board import Board, Row
-from prefork.wire.messages import Closed, Loan, Report, Returned
+from prefork.wire.board import RETIRING, Board, Row
+from prefork.wire.gate import Gate
+from prefork.wire.messages import Closed, Loan, Released, Report, Returned, Room
+from prefork.wire.recall import is_recalled, to_drop
 from prefork.worker.connection import Connection, Waiting
+from prefork.worker.turnstile import Turnstile
 from prefork.wsgi import App, Exchange
 
 # Clients' patience is checked at least this often, in seconds.
@@ -52,6 +57,8 @@ class Engine:
         loop: where everything here happens.
         service: what is served.
         board, row: where the worker's facts are written.
+        gate: of the worker, held; None where there are no semaphores.
+        alone: whether the master is dead.
         report: sends a message to the master.
         on_empty: called when the worker drains and its last connection has gone.
     """
@@ -62,6 +69,8 @@ class Engine:
         service: Service,
         board: Board,
         row: Row,
+        gate: Gate | None,
+        alone: Callable[[], bool],
         report: Callable[[Report], None],
         on_empty: Callable[[], None],
     ) -> None:
@@ -75,7 +84,8 @@ class Engine:
         self.clock = monotonic()
         self._service = service
         # Has the app serve an exchange.
-        self.execute = service.kind.executor(service.app)
+        turnstile = Turnstile(row, gate, alone, self._obey_recall, lambda: report(Room()))
+        self.execute = service.kind.executor(service.app, turnstile)
         if service.access is not None:
             self.execute = _logged(self.execute, service.access)
         self._report = report
@@ -85,8 +95,9 @@ class Engine:
         self.on_idle: Callable[[Connection], None] | None = None
         # An error of ours, after which the worker can't go on.
         self.failed = False
+        self._flush_due = False
         self._closed: list[int] = []
-        self._returned: list[int] = []
+        self._released: list[int] = []
         interval = min(_CHECK_SECONDS, *(seconds / 4 for seconds in service.patience.values()))
         self._checks = self.loop.timer(interval, interval)
         self._checks.start(self._check_patience)
@@ -97,7 +108,12 @@ class Engine:
         return not self._connections
 
     def borrow(self, loan: Loan, fd: int) -> None:
-        """Serve a connection that was lent."""
+        """Serve a connection that was lent, unless it was recalled on its way here."""
+        if is_recalled(self.board.loans, loan.id):
+            os.close(fd)
+            self._flush_later()
+            self._released.append(loan.id)
+            return
         service = self._service
         # The family matters to addresses only, and none is asked for: it need not be looked up.
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
@@ -109,9 +125,13 @@ class Engine:
 
     def return_idle(self) -> None:
         """Give the idle loans back."""
-        self.on_idle = self._give_back
-        for connection in self._idle():
-            self._give_back(connection)
+        self.on_idle = lambda connection: self._give_back([connection])
+        self._give_back(self._idle())
+
+    def give_back(self, count: int) -> None:
+        """Give so many idle loans back, or as many as there are; not one whose request is here."""
+        idle = (connection for connection in self._idle() if not _has_data(connection.sock))
+        self._give_back(list(islice(idle, count)))
 
     def end_idle(self) -> None:
         """End the idle connections, as there is nobody to give them to; but serve what has
@@ -119,17 +139,17 @@ class Engine:
         request in between, which would be lost."""
         self.on_idle = self._end
         for connection in self._idle():
-            self._end(connection)
+            if self._holds(connection):
+                self._end(connection)
 
     def flush(self) -> None:
         """Report what has ended since the last time."""
+        self._flush_due = False
         closed, self._closed = self._closed, []
-        returned, self._returned = self._returned, []
-        for start in range(0, len(closed), _REPORT_SIZE):
-            self._report(Closed(closed[start : start + _REPORT_SIZE]))
-        for start in range(0, len(returned), _REPORT_SIZE):
-            self._report(Returned(returned[start : start + _REPORT_SIZE]))
-        if self.empty and self.flags[0]:
+        released, self._released = self._released, []
+        self._report_loans(Closed, closed)
+        self._report_loans(Released, released)
+        if self.empty and self.flags[RETIRING]:
             self._on_empty()
 
     # What connections ask for.
@@ -156,15 +176,35 @@ class Engine:
         else:
             connection.close()
 
-    def _give_back(self, connection: Connection) -> None:
-        connection.give_back()
-        del self._connections[connection.loan]
+    def _give_back(self, connections: list[Connection]) -> None:
+        """Reported at once: until then they wait for nobody."""
+        for connection in connections:
+            connection.give_back()
+            del self._connections[connection.loan]
+        self._report_loans(Returned, [connection.loan for connection in connections])
         self._flush_later()
-        self._returned.append(connection.loan)
+
+    def _obey_recall(self) -> None:
+        """Drop what the master has taken back while the app ran."""
+        self._flush_later()
+        for loan in to_drop(self.flags, self.board.loans, self._connections):
+            self._connections.pop(loan).drop()
+            self._released.append(loan)
+
+    def _holds(self, connection: Connection) -> bool:
+        """Whether it is still ours: the app was called, and meanwhile it may have been recalled."""
+        return self._connections.get(connection.loan) is connection
+
+    def _report_loans(
+        self, report: type[Closed] | type[Returned] | type[Released], loans: list[int]
+    ) -> None:
+        for start in range(0, len(loans), _REPORT_SIZE):
+            self._report(report(loans[start : start + _REPORT_SIZE]))
 
     def _flush_later(self) -> None:
         """At the end of this turn of the loop, once."""
-        if not self._closed and not self._returned:
+        if not self._flush_due:
+            self._flush_due = True
             self.loop.run_callback(self.flush)
 
     def _idle(self) -> list[Connection]:
@@ -174,7 +214,8 @@ class Engine:
         self.clock = now = monotonic()
         patience = self._service.patience
         for connection in list(self._connections.values()):
-            if now - connection.since > patience[connection.waiting]:
+            overdue = now - connection.since > patience[connection.waiting]
+            if overdue and self._holds(connection):
                 connection.expire()
 
     def _on_error(
