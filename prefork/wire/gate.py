@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from multiprocessing import get_context
-from multiprocessing.synchronize import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Lock  # which can't be imported everywhere
 
 # The master holds a gate for microseconds. After so many seconds, it may be dead.
 _PATIENCE = 0.2
