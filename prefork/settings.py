@@ -116,6 +116,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(ge=1),
         Option(Group.LISTEN, "Connections that the kernel may hold before they are accepted."),
     ] = 2048
+    dispatch: Annotated[
+        Literal["round-robin", "shared"],
+        Option(
+            Group.LISTEN,
+            "Who accepts connections. round-robin: the master does, and lends each to a worker in "
+            "turn; they survive their worker, and none waits behind a long request while another "
+            "worker has room. shared: the workers do, whoever comes first, for the highest rates "
+            "of new connections; these stay with their worker.",
+        ),
+    ] = "round-robin"
     umask: Annotated[
         Annotated[int, Meta(ge=0, le=511)] | None,
         Option(

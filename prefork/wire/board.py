@@ -7,8 +7,8 @@ while they are stuck, or after they have died.
     +-------------------------------+------------------------------------------+
 
 Each field has one writer at a time: a loan's byte belongs to whoever holds the worker's gate (see
-`recall`), a row's counter, heartbeat and `BUSY` to its worker, `RETIRING` to the master. `WANTED` is
-set by the master and cleared by the worker, without a lock, as one that gets lost does no harm.
+`recall`), a row's counter, heartbeat and `BUSY` to its worker, `RETIRING` to the master. `WANTED`
+is set by the master and cleared by the worker, without a lock: one that gets lost does no harm.
 Of the memory only the pages that were touched exist.
 """
 

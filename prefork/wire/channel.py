@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import errno
 import os
+import select
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,13 @@ class Channel(Generic[S, R]):
     def backlogged(self) -> bool:
         """Whether `flush` is to be called when the channel becomes writable."""
         return bool(self._unsent)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the peer has closed its end, or is dead: unix(7), POLLHUP."""
+        poll = select.poll()
+        poll.register(self._sock, 0)
+        return bool(poll.poll(0))
 
     def send(self, message: S, fds: Sequence[int] = ()) -> None:
         """Send a message with up to `MAX_FDS` fds, or keep it until the peer has room.

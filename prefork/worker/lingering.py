@@ -8,11 +8,11 @@ read and thrown away, until it closes too or a short deadline passes.
 from __future__ import annotations
 
 import os
+from _socket import SHUT_RDWR, SHUT_WR, SO_LINGER, SOL_SOCKET
+from _socket import socket as Socket  # noqa: N812  the one that gevent does not patch
 from time import monotonic
 from typing import Any
 
-from _socket import SHUT_RDWR, SHUT_WR, SO_LINGER, SOL_SOCKET
-from _socket import socket as Socket  # noqa: N812  the one that gevent does not patch
 from gevent.libev.corecext import loop as Loop  # noqa: N812
 
 from prefork.wire.linger import LINGER_SECONDS, RESET_ON_CLOSE

@@ -17,6 +17,7 @@ from prefork.http.request import Limits
 from prefork.settings import Settings, home, idle_timeout
 from prefork.wire import messages
 from prefork.wire.assignment import Assignment
+from prefork.wire.board import RETIRING
 from prefork.wire.channel import ChannelClosed
 from prefork.worker.app import load_app
 from prefork.worker.connection import READ, WRITE, Waiting
@@ -123,6 +124,8 @@ class Worker:
             _service(self._assignment, self._kind),
             self._assignment.board,
             self._assignment.row,
+            self._assignment.gate,
+            alone=lambda: self._channel.abandoned,
             report=self._report,
             on_empty=lambda: self._apply(Event.EMPTY),
         )
@@ -142,7 +145,7 @@ class Worker:
             self._engine.return_idle()
             self._exit_if_empty()
         elif action is Action.END_IDLE:
-            self._assignment.row.flags[0] = 1
+            self._assignment.row.flags[RETIRING] = 1
             self._engine.end_idle()
             self._exit_if_empty()
         elif action is Action.EXIT:
@@ -176,6 +179,8 @@ class Worker:
                 self._engine.borrow(loan, fd)
         elif isinstance(command, messages.Drain):
             self._apply(Event.DRAIN if command.moving else Event.STOP)
+        elif isinstance(command, messages.GiveBack):
+            self._engine.give_back(command.count)
         else:
             logs = self._assignment.logs
             files = [logs.error.file, logs.access]
@@ -245,6 +250,7 @@ def _close_what_is_not_ours(assignment: Assignment) -> None:
     """Every other fd is a client's connection that the master has lent to somebody."""
     logs = assignment.logs
     keep = {assignment.channel.fileno(), assignment.stacks, logs.error.file.fd}
+    keep.update(sock.fileno() for sock in assignment.sockets)
     if logs.access is not None:
         keep.add(logs.access.fd)
     process.close_all_fds_but(keep)
