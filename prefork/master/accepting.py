@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
-import os
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -14,34 +12,12 @@ from time import monotonic
 from prefork.master.custody import Connection
 from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
+from prefork.wire.accept import ACCEPT_PAUSE, COMPLAINT_PAUSE, accept
 
 # So many connections are accepted from a listener before anything else gets its turn.
 ACCEPT_BATCH = 64
 # At a stop, at most so many are taken in from the kernel's backlog.
 BACKLOG_BATCH = 1 << 16
-# Out of fds or memory, the next attempt to accept is made after so many seconds.
-ACCEPT_PAUSE = 0.1
-# That it can't be is said no more often than this.
-COMPLAINT_PAUSE = 10.0
-# The client was gone before we came, or never really there: accept(2), "Error handling".
-_CLIENT_GONE = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.ENONET,
-        errno.ENOPROTOOPT,
-        errno.EOPNOTSUPP,
-        errno.EPERM,
-        errno.EPROTO,
-    }
-)
-
-# An IPv4 client of an IPv6 listener: RFC 4291, section 2.5.5.2.
-_MAPPED = "::ffff:"
-
 _log = logging.getLogger("prefork.master")
 
 
@@ -124,23 +100,17 @@ class Accepting:
 
     def _accept_batch(self, index: int, sock: socket.socket, limit: int) -> None:
         """Accept until there is nothing more, or no room, or the limit is reached."""
-        # An fd instead of an object, which would cost as much again.
-        accept = sock._accept  # type: ignore[attr-defined]
-        unix = sock.family == socket.AF_UNIX
         for _ in range(limit):
             try:
-                fd, address = accept()
+                accepted = accept(sock)
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _CLIENT_GONE:
-                    continue
                 self._hold_off(error)
                 return
-            os.set_blocking(fd, False)
-            host, port = ("", 0) if unix else address[:2]
-            if host.startswith(_MAPPED):
-                host = host[len(_MAPPED) :]
+            if accepted is None:
+                continue
+            fd, host, port = accepted
             if not self._offer(Connection(fd, index, host, port, moved=False)):
                 return
 

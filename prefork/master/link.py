@@ -42,7 +42,8 @@ class Link:
     """A worker as the master deals with it: the channel, which `poller` waits for, the row, the
     gate, the stacks, and the loans that are to be sent at the end of the turn.
 
-    `gate` is None where there are no semaphores. `exit_due` is when a worker that has closed its
+    `gate` is None where there are no semaphores, `timeout` the seconds that its loop may stand
+    still. `exit_due` is when a worker that has closed its
     end of the channel should be gone, math.inf as long as it has not.
     """
 
@@ -52,6 +53,7 @@ class Link:
     row: Row
     gate: Gate | None
     stacks: int
+    timeout: float
     exit_due: float = math.inf
     _loans: list[messages.Loan] = field(default_factory=list)
     _fds: list[int] = field(default_factory=list)
@@ -182,7 +184,8 @@ def fork(
             )
     theirs.close()
     worker = welcome(WorkerId(place.slot, place.generation, pid))
-    return Link(worker, Channel(ours, messages.decode_report), poller, row, gate, stacks)
+    timeout = place.settings.timeout or math.inf
+    return Link(worker, Channel(ours, messages.decode_report), poller, row, gate, stacks, timeout)
 
 
 def _new_gate() -> Gate | None:

@@ -26,6 +26,7 @@ from prefork.master.lending import Lending
 from prefork.master.life import IN_THE_RING, Phase, Worker
 from prefork.master.link import Link, Place, describe_exit, fork
 from prefork.master.poller import WRITE, Poller
+from prefork.master.pulse import Pulse
 from prefork.master.reserve import Reserve
 from prefork.master.steps import (
     Dump,
@@ -93,6 +94,7 @@ class Workers:
         self._surroundings = surroundings
         self._adopt = adopt
         self._reserve = Reserve()
+        self._pulse = Pulse()
         self._free_rows = list(reversed(range(ROWS)))
         self._links: dict[int, Link] = {}  # by pid
         # Whether it has been said that there are no gates.
@@ -131,12 +133,14 @@ class Workers:
         for link in self._links.values():
             if link.exit_due <= now:
                 self._fleet.discard(link.worker, now)
+        for link in self._pulse.hanging(self._links.values(), now):
+            self._fleet.hangs(link.worker, now)
         while steps := self._fleet.plan(monotonic()):
             for step in steps:
                 self._take(step)
         now = monotonic()
         exits = [link.exit_due for link in self._links.values() if link.exit_due > now]
-        self.deadline = min(self._fleet.deadline(now), *exits, math.inf)
+        self.deadline = min(self._fleet.deadline(now), self._pulse.deadline, *exits, math.inf)
 
     def reap(self) -> None:
         """Bury the children that have died: waitpid(2)."""
@@ -183,7 +187,7 @@ class Workers:
             _log.error("worker=%d can't be forked: %s", step.slot, error.strerror)
             return
         self._links[link.worker.id.pid] = link
-        self._lending.open(link, min(settings.worker_connections, process.file_limit() // 2))
+        self._lending.open(link, process.most_connections(settings))
         self._poller.watch(link.channel.fileno(), partial(self._on_channel, link))
         _log.info("%s spawned", link.worker)
         if link.gate is None and not self._gateless:
@@ -207,7 +211,9 @@ class Workers:
 
     def _dump(self, step: Dump) -> None:
         _log.warning("%s is %s: it will be killed", step.worker, step.why)
-        self._links[step.worker.id.pid].dump_stacks()
+        link = self._links[step.worker.id.pid]
+        self._lending.leave(link)
+        link.dump_stacks()
 
     def _kill(self, step: Kill) -> None:
         link = self._links[step.worker.id.pid]
@@ -287,6 +293,7 @@ class Workers:
         self._lending.bury(link, was_killed=worker.phase is Phase.DYING)
         self._fleet.exited(worker, why, monotonic())
         self._free_rows.append(link.row.number)
+        self._pulse.forget(link)
         link.close()
         self.deadline = 0.0
 

@@ -57,11 +57,13 @@ class Entrance:
 
 @dataclass(frozen=True)
 class Service:
-    """What is served, and how: `patience` are the seconds that each wait for a client may take."""
+    """What is served, and how: `patience` are the seconds that each wait for a client may take,
+    `pulse` those after which the worker must have shown that it lives."""
 
     kind: Kind
     entrances: tuple[Entrance, ...]
     patience: dict[Waiting, float]
+    pulse: float
     keeps_alive: bool
     access: AccessLogger | None
 
@@ -113,7 +115,7 @@ class Engine:
         self._report = report
         self._on_empty = on_empty
         self._connections: dict[int, Connection] = {}  # by fd
-        self._lingering = Lingering(self.loop)
+        self._lingering = Lingering(self.loop, self._flush_later)
         self._closed: list[int] = []
         self._released: list[int] = []
         self._flush_due = False
@@ -121,10 +123,9 @@ class Engine:
         self.loop.error_handler = self._on_error
         self._epoll = epoll.fromfd(self.loop.fileno())
         waits = [seconds / 4 for seconds in service.patience.values()]
-        interval = min(_CHECK_SECONDS, *waits)
+        interval = min(_CHECK_SECONDS, service.pulse, *waits)
         self._checks = self.loop.timer(interval, interval)
         self._checks.start(self._check)
-        os.register_at_fork(after_in_child=self._disown)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -183,6 +184,11 @@ class Engine:
         self._report_loans(Released, released)
         if self.flags[RETIRING] and self.empty:
             self._on_empty()
+
+    def disown(self) -> None:
+        """In a forked child: close the connections, of which it knows nothing."""
+        for fd in self._connections:
+            os.close(fd)
 
     # What connections ask for.
 
@@ -292,12 +298,6 @@ class Engine:
             if overdue and connection.fd >= 0:
                 connection.expire()
         self._lingering.expire(now)
-
-    def _disown(self) -> None:
-        """In a child that the app has forked: the clients are not its. Held on by a child that
-        lives on, their connections would not end."""
-        for fd in self._connections:
-            os.close(fd)
 
     def _on_error(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from _socket import SHUT_RDWR, SHUT_WR, SO_LINGER, SOL_SOCKET
 from _socket import socket as Socket  # noqa: N812  the one that gevent does not patch
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -25,10 +26,12 @@ class Lingering:
 
     Args:
         loop: where they are waited for.
+        ended: called when one has come to its end.
     """
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, ended: Callable[[], None]) -> None:
         self._loop = loop
+        self._ended = ended
         # By fd, in the order of their deadlines.
         self._watchers: dict[int, Any] = {}
         self._deadlines: dict[int, float] = {}
@@ -63,6 +66,7 @@ class Lingering:
         self._watchers.pop(fd).stop()
         del self._deadlines[fd]
         os.close(fd)
+        self._ended()
 
 
 def shut_down(fd: int, how: int = SHUT_RDWR) -> None:
