@@ -140,10 +140,10 @@ class Dispatch(Generic[W, C]):
         ring, books = self._ring, self._books
         latest = books[ring[-1]].turns
         turns = books[worker].turns = max(books[worker].turns + 1, latest - MOST_OWED)
-        ring.remove(worker)
-        if turns >= latest:
-            ring.append(worker)
+        if turns >= latest and ring[0] is worker:
+            ring.rotate(-1)
             return
+        ring.remove(worker)
         place = sum(books[other].turns <= turns for other in ring)
         ring.insert(place, worker)
 

@@ -22,6 +22,11 @@ from prefork.master.poller import Poller
 from prefork.wire.board import BUSY, Board, LoanState
 from prefork.wire.messages import Loan
 
+# Plain numbers: members of an enum are dear to compare with.
+_UNREAD, _RESPONDING, _ENDED = (
+    int(state) for state in (LoanState.UNREAD, LoanState.RESPONDING, LoanState.ENDED)
+)
+
 
 class Lending:
     """The connections of the service, with whoever has them.
@@ -102,15 +107,16 @@ class Lending:
             UnknownLoan: the worker has no such loan.
         """
         now = monotonic()
+        states = self._board.loans
         for loan in loans:
             connection = self._dispatch.end(loan, link)
-            state = self._board.loans[loan]
-            if state == LoanState.RESPONDING:
-                self._custody.reset(connection)
-            elif state == LoanState.CLOSED:
-                self._custody.linger(connection, now)
-            else:
+            state = states[loan]
+            if state == _ENDED:
                 self._custody.drop(connection)
+            elif state == _RESPONDING:
+                self._custody.reset(connection)
+            else:
+                self._custody.linger(connection, now)
         self._use_room()
 
     def returned(self, link: Link, loans: list[int]) -> None:
@@ -245,7 +251,7 @@ class Lending:
 
     def _lend(self, connection: Connection, link: Link) -> None:
         loan = self._dispatch.lend(connection, link)
-        self._board.loans[loan] = LoanState.UNREAD
+        self._board.loans[loan] = _UNREAD
         message = Loan(loan, connection.listener, connection.host, connection.port)
         if link.lend(message, connection.fd):
             self._unsent.append(link)

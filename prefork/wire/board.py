@@ -39,8 +39,8 @@ class LoanState(IntEnum):
     IDLE = 1  # between two requests, not a byte of a next one held
     BUSY = 2  # a request is being read or executed, no byte of a response is out
     RESPONDING = 3  # a part of a response may be out
-    CLOSED = 4  # the last response is out and the connection is shut down
-    ENDED = 5  # it was idle and is shut down
+    CLOSED = 4  # the last response is out, to a client that may be sending yet
+    ENDED = 5  # nothing is under way any more, in either direction
     RECALLED = 6  # the master has taken it back: the worker drops what it has of it
     RETURNED = 7  # the worker has given it back, which the master may not have read yet
 

@@ -27,6 +27,9 @@ _FD_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 # The peer has not read enough: of bytes, or of fds in flight (unix(7), "Ancillary messages").
 _NO_ROOM = frozenset({errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
 
+# Plain numbers: the flags of the socket module are members of an enum, dear to compute with.
+_CLOEXEC, _TRUNCATED = int(socket.MSG_CMSG_CLOEXEC), int(socket.MSG_CTRUNC)
+
 # Sent and received message types: (Command, Report) in the master, the reverse in a worker.
 S = TypeVar("S", bound=msgspec.Struct)
 R = TypeVar("R", bound=msgspec.Struct)
@@ -103,7 +106,7 @@ class Channel(Generic[S, R]):
         while True:
             try:
                 packet, ancillary, flags, _ = self._sock.recvmsg(
-                    _MAX_PACKET, _FD_SPACE, socket.MSG_CMSG_CLOEXEC
+                    _MAX_PACKET, _FD_SPACE, _CLOEXEC
                 )
             except BlockingIOError:
                 return
@@ -112,7 +115,7 @@ class Channel(Generic[S, R]):
             if not packet:
                 raise ChannelClosed
             fds = _descriptors(ancillary)
-            if flags & socket.MSG_CTRUNC:
+            if flags & _TRUNCATED:
                 for fd in fds:
                     os.close(fd)
                 raise OSError(errno.EMFILE, "no fds left for what the peer sends")

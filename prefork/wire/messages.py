@@ -62,8 +62,8 @@ class Leaving(msgspec.Struct, frozen=True, array_like=True, tag="leaving"):
 class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed"):
     """These loans have ended: the connections are to be closed.
 
-    The board says how: a loan left `RESPONDING` was cut in the middle of a response, one left
-    `CLOSED` had its last one, any other was idle.
+    The board says how: a loan left `RESPONDING` was cut in the middle of a response and is to be
+    reset, one left `ENDED` can be closed at once, any other has to linger.
     """
 
     loans: list[int]

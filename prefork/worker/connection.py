@@ -225,7 +225,8 @@ class Connection:
         # The watcher before the fd: epoll watches the open file, which the master keeps open.
         if self._watcher is not None:
             self._watcher.stop()
-            self._engine.unwatch(self.fd)
+            if not self.pinned:
+                self._engine.unwatch(self.fd)
         if self._parser is not None:
             self._parser.close()
         fd, self.fd = self.fd, -1

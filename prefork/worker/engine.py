@@ -32,6 +32,8 @@ _CHECK_SECONDS = 1.0
 # So many ids at most are reported in one packet.
 _REPORT_SIZE = 2000
 
+_CLOSED, _RESPONDING = int(LoanState.CLOSED), int(LoanState.RESPONDING)
+
 _log = logging.getLogger("prefork.worker")
 
 
@@ -209,16 +211,12 @@ class Engine:
         """The connection is at its end, as its state says."""
         del self._connections[connection.fd]
         fd = connection.release()
-        if not connection.pinned:
+        if connection.pinned:
+            self._end_pinned(fd, connection.state)
+        else:
             os.close(fd)
             self._closed.append(connection.key)
-        elif connection.state == LoanState.CLOSED:
-            self._lingering.begin(fd)
-        else:
-            if connection.state == LoanState.RESPONDING:
-                reset_on_close(fd)
-            os.close(fd)
-        self._flush_later()
+            self._flush_later()
         if self.on_room is not None:
             self.made_room()
 
@@ -264,6 +262,17 @@ class Engine:
             connection.readable()
         else:
             connection.close()
+
+    def _end_pinned(self, fd: int, state: int) -> None:
+        """Do as the master does with the others."""
+        if state == _CLOSED:
+            self._lingering.begin(fd)
+        else:
+            if state == _RESPONDING:
+                reset_on_close(fd)
+            os.close(fd)
+        if self.flags[RETIRING]:
+            self._flush_later()
 
     def _give_back(self, connections: list[Connection]) -> None:
         """Reported at once: until then they wait for nobody."""
