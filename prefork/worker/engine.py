@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
+from os import close as close_fd
 from select import POLLIN, epoll, poll
 from time import monotonic
 from types import TracebackType
@@ -140,7 +140,7 @@ class Engine:
     def borrow(self, loan: Loan, fd: int) -> None:
         """Serve a connection that was lent, unless it was recalled on its way here."""
         if is_recalled(self._states, loan.id):
-            os.close(fd)
+            close_fd(fd)
             self._released.append(loan.id)
             self._flush_later()
             return
@@ -190,7 +190,7 @@ class Engine:
     def disown(self) -> None:
         """In a forked child: close the connections, of which it knows nothing."""
         for fd in self._connections:
-            os.close(fd)
+            close_fd(fd)
 
     # What connections ask for.
 
@@ -214,7 +214,7 @@ class Engine:
         if connection.pinned:
             self._end_pinned(fd, connection.state)
         else:
-            os.close(fd)
+            close_fd(fd)
             self._closed.append(connection.key)
             self._flush_later()
         if self.on_room is not None:
@@ -234,7 +234,7 @@ class Engine:
         for loan in to_drop(self.flags, self._states, lent):
             connection = lent[loan]
             del self._connections[connection.fd]
-            os.close(connection.release())
+            close_fd(connection.release())
             self._released.append(loan)
         self._flush_later()
 
@@ -270,7 +270,7 @@ class Engine:
         else:
             if state == _RESPONDING:
                 reset_on_close(fd)
-            os.close(fd)
+            close_fd(fd)
         if self.flags[RETIRING]:
             self._flush_later()
 
@@ -278,7 +278,7 @@ class Engine:
         """Reported at once: until then they wait for nobody."""
         for connection in connections:
             del self._connections[connection.fd]
-            os.close(connection.give_back())
+            close_fd(connection.give_back())
         self._report_loans(Returned, [connection.key for connection in connections])
         self._flush_later()
 

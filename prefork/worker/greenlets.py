@@ -237,6 +237,7 @@ class Greenlets:
                 # Not from here: what follows on the connection is to begin in the hub.
                 self.loop.run_callback(_connection(exchange).executed, exchange)
             self._idle.append(me)
+            del exchange  # with the body of its request, for as long as there is no other
             exchange = to_hub()
 
     def _dump(self, number: int, frame: FrameType | None) -> None:

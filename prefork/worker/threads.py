@@ -213,6 +213,7 @@ class Threads:
             self._set_to_work()
             exchange.run(app)
             self.hand_over(exchange)
+            del exchange  # with the body of its request, for as long as there is no other
 
     def _sleep(self, alarm: threading.Lock) -> None:
         """In a thread: wait until there may be a request."""
