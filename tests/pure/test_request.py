@@ -18,6 +18,7 @@ from prefork.http.request import Limits, Phase, Request, RequestParser
 
 LIMITS = Limits(line=8190, fields=100, field_size=8190, body=0)
 TEMPLATE = {"wsgi.version": (1, 0), "SCRIPT_NAME": ""}
+PEER = ("10.0.0.1", "50000")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Outcome:
 
 def parse(*pieces: bytes, limits: Limits = LIMITS) -> Outcome:
     """Feed the pieces one by one, until there is an error."""
-    parser = RequestParser(TEMPLATE, limits)
+    parser = RequestParser(TEMPLATE, PEER, limits)
     status = 0
     try:
         for piece in pieces:
@@ -201,10 +202,12 @@ def test_a_chunked_body_is_the_same_however_it_is_chunked(body: bytes, sizes: li
 # What a request is made of.
 
 
-def test_the_variables_of_a_request_are_those_of_the_template_and_of_its_head() -> None:
+def test_the_variables_of_a_request_are_those_of_the_template_its_peer_and_its_head() -> None:
     request = only(head("X-Y: z", line="GET /a%20b?c%20d HTTP/1.1"))
     assert request.environ == {
         **TEMPLATE,
+        "REMOTE_ADDR": "10.0.0.1",
+        "REMOTE_PORT": "50000",
         "REQUEST_METHOD": "GET",
         "RAW_URI": "/a%20b?c%20d",
         "REQUEST_URI": "/a%20b?c%20d",
@@ -277,7 +280,7 @@ def test_many_upgrades_in_one_piece_are_many_requests() -> None:
 
 
 def test_the_phase_tells_what_has_arrived() -> None:
-    parser = RequestParser(TEMPLATE, LIMITS)
+    parser = RequestParser(TEMPLATE, PEER, LIMITS)
     phases = [parser.phase]
     for piece in (b"G", b"ET / HTTP/1.1\r\nHost: a\r\n", b"Content-Length: 2\r\n\r\n", b"a", b"b"):
         parser.feed(piece)
@@ -288,7 +291,7 @@ def test_the_phase_tells_what_has_arrived() -> None:
 
 def test_nothing_of_a_request_is_kept_when_it_is_over() -> None:
     """A connection may be idle for long, and what the app has put into its environ large."""
-    parser = RequestParser(TEMPLATE, LIMITS)
+    parser = RequestParser(TEMPLATE, PEER, LIMITS)
     for data in (GOOD["body"], GOOD["chunked"], GOOD["fields"]):
         parser.feed(data)
         request = parser.requests.popleft()
