@@ -245,7 +245,6 @@ class Exchange:
         )
         return head
 
-
     def _within_length(self, data: bytes) -> bytes:
         """What of `data` the Content-Length has room for."""
         if len(data) > self._left:
@@ -280,7 +279,8 @@ class Exchange:
         if self.head_sent:
             return
         if failure is not None:
-            self.refused = HTTPError(HTTPStatus.REQUEST_TIMEOUT, "the request took too long")
+            if isinstance(failure, TimeoutError):
+                self.refused = HTTPError(HTTPStatus.REQUEST_TIMEOUT, "the request took too long")
             return
         self.head_sent = True
         self.status = "500 Internal Server Error"

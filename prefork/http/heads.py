@@ -23,10 +23,10 @@ _LONGEST = 4096
 # Hashes of blocks that were seen once.
 _SEEN = 4096
 
-_TARGET = rb"[A-Za-z0-9/._~!$&'()*+,;=:@%-]*"
+# A target of plain characters, in origin form (RFC 9112, section 3.2.1): its path and its query.
 _PLAIN_LINE = re.compile(
     rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) "
-    rb"((/" + _TARGET + rb")(?:\?((?:" + _TARGET + rb"|\?)*))?) HTTP/1\.1"
+    rb"((/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*)(?:\?([A-Za-z0-9/?._~!$&'()*+,;=:@%-]*))?) HTTP/1\.1"
 )
 # With these the bytes that follow the block matter.
 _TELLING = ("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE", "HTTP_EXPECT")

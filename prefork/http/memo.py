@@ -22,9 +22,7 @@ class Memo(dict[K, V]):
 
     __slots__ = ("_before", "_bound", "_compute", "_small")
 
-    def __init__(
-        self, compute: Callable[[K], V], bound: int, small: Callable[[V], bool]
-    ) -> None:
+    def __init__(self, compute: Callable[[K], V], bound: int, small: Callable[[V], bool]) -> None:
         super().__init__()
         self._compute = compute
         self._bound = bound

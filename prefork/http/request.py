@@ -245,7 +245,7 @@ class RequestParser:
             environ = self._head
             del self._head
             self._body = None
-            if environ.pop("HTTP_TRANSFER_ENCODING", None):
+            if type(body) is Body and environ.pop("HTTP_TRANSFER_ENCODING", None):
                 # The coding is off and the length known (RFC 3875, section 4.1.2).
                 environ["CONTENT_LENGTH"] = str(body.size)
         # One with a stream was given out before.

@@ -103,9 +103,10 @@ class ConcurrentConnection(Connection):
 
     def _conclude(self, exchange: Exchange) -> Request | None:
         self._exchange = None
-        self._unpause()
         if self.lost:
             exchange.complete = False
+        else:
+            self._unpause()
         return super()._conclude(exchange)
 
     def _watch(self, event: int) -> None:
@@ -125,7 +126,7 @@ class ConcurrentConnection(Connection):
             return
         self.lost = True
         self._outbound = None
-        self._watcher.stop()
+        self._pause()
         shut_down(self.fd)
         self.resume()
 

@@ -92,7 +92,7 @@ class GreenletConnection(ConcurrentConnection):
         me = getcurrent()
         self._greenlets.append(me)
         try:
-            me.parent.switch()
+            _hub_of(me).switch()
         finally:
             # Something else may have woken it: a gevent.Timeout, say.
             if me in self._greenlets:
@@ -164,7 +164,7 @@ class GreenletConnection(ConcurrentConnection):
 class Greenlets:
     """Calls the app for each request in a greenlet of a pool."""
 
-    connection = GreenletConnection
+    connection: type[GreenletConnection] = GreenletConnection
     multithread = True
     streams = True
     # There are as many greenlets as there may be connections.
@@ -189,7 +189,7 @@ class Greenlets:
         self._counters[0] += 1
         body = exchange.request.body
         if type(body) is Stream:
-            body.wait = exchange.transport.await_body
+            body.wait = _connection(exchange).await_body
         worker = self._idle.pop() if self._idle else greenlet(self._work, self._hub)
         self._entered = exchange
         worker.switch(exchange)
@@ -208,13 +208,24 @@ class Greenlets:
     def _work(self, exchange: Exchange) -> None:
         """The life of a greenlet of the pool."""
         me, app = getcurrent(), self._app
-        to_hub = me.parent.switch
+        to_hub = _hub_of(me).switch
         while True:
             exchange.run(app)
             if self._entered is exchange:
                 self._entered = None
             else:
                 # Not from here: what follows on the connection is to begin in the hub.
-                self.loop.run_callback(exchange.transport.executed, exchange)
+                self.loop.run_callback(_connection(exchange).executed, exchange)
             self._idle.append(me)
             exchange = to_hub()
+
+
+def _connection(exchange: Exchange) -> GreenletConnection:
+    connection = exchange.transport
+    assert isinstance(connection, GreenletConnection)
+    return connection
+
+
+def _hub_of(me: greenlet) -> greenlet:
+    assert me.parent is not None
+    return me.parent

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 class Kind(Protocol):
     """A kind of worker. Its loop is where everything but the app happens."""
 
-    # The kind of connection that goes with it.
-    connection: type[Connection]
     # Whether the app may be called while it runs: `wsgi.multithread`.
     multithread: bool
     # Whether it is called as soon as the head of a request has arrived.
     streams: bool
     loop: Any
+
+    @property
+    def connection(self) -> type[Connection]:
+        """The kind of connection that goes with it."""
 
     @property
     def full(self) -> bool:

@@ -35,7 +35,7 @@ def _imported_too_early() -> Iterator[str]:
     """Modules that hold an original of what has been patched, as `from socket import ...` does."""
     originals = {
         id(original): f"{module}.{name}"
-        for module, names in monkey.saved.items()
+        for module, names in monkey.saved.items()  # type: ignore[attr-defined]
         for name, original in names.items()
         if callable(original)
     }

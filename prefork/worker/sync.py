@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Sync:
     """Calls the app for one request at a time."""
 
-    connection = Connection
+    connection: type[Connection] = Connection
     multithread = False
     streams = False
     full = False

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # So long a request waits for a thread before it may go to another worker, in seconds.
 TICK_SECONDS = 0.015
 
+# A member of an Enum costs two look-ups.
+_NEXT_REQUEST = Waiting.NEXT_REQUEST
+
 
 class ThreadConnection(ConcurrentConnection):
     """A connection whose requests run in threads."""
@@ -49,7 +52,8 @@ class ThreadConnection(ConcurrentConnection):
     def readable(self) -> None:
         """The client has sent something, or is gone."""
         kind = self._engine.kind
-        if kind.full and self.waiting is Waiting.NEXT_REQUEST:
+        if kind.full and self.waiting is _NEXT_REQUEST:
+            assert isinstance(kind, Threads)
             self._pause()
             kind.postpone(self)
         else:
@@ -125,7 +129,7 @@ class Threads:
         count: how many there are.
     """
 
-    connection = ThreadConnection
+    connection: type[ThreadConnection] = ThreadConnection
     multithread = True
     streams = False
 
@@ -166,6 +170,7 @@ class Threads:
         self._running += 1
         exchange.lock = threading.Lock()
         connection = exchange.transport
+        assert isinstance(connection, ThreadConnection)
         exchange.transport = connection.relay = Relay(self, connection)
         self._requests.append(exchange)
         return False
@@ -229,10 +234,10 @@ class Threads:
         done = self._done
         while done:
             item = done.popleft()
-            if type(item) is tuple:
-                self._send(*item)
-            else:
+            if isinstance(item, Exchange):
                 self._executed(item)
+            else:
+                self._send(*item)
         while self._postponed and not self.full:
             connection = self._postponed.popleft()
             if connection.fd >= 0:
@@ -249,7 +254,9 @@ class Threads:
 
     def _executed(self, exchange: Exchange) -> None:
         self._running -= 1
-        connection = exchange.transport.connection
+        relay = exchange.transport
+        assert isinstance(relay, Relay)
+        connection = relay.connection
         connection.relay = None
         connection.executed(exchange)
 
