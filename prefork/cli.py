@@ -16,7 +16,7 @@ from prefork.errors import PreforkError, UsageError
 from prefork.master.link import Forked
 from prefork.master.listeners import bind_all, parse_address
 from prefork.master.loop import Master
-from prefork.settings import Settings, worker_count
+from prefork.settings import Settings, worker_count, worker_kind
 from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
 from prefork.wire.assignment import Assignment
 
@@ -101,7 +101,7 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
         listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner)
         count = worker_count(settings, process.usable_cpus)
         workers = "worker" if count == 1 else "workers"
-        what = f"{count} {settings.worker_class} {workers} for {settings.app}"
+        what = f"{count} {worker_kind(settings)} {workers} for {settings.app}"
         _log.info("prefork %s: %s", __version__, what)
         for listener in listeners:
             _log.info("listening on %s", listener)

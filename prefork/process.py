@@ -24,6 +24,11 @@ def file_limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+def most_connections(settings: Settings) -> int:
+    """How many connections a worker may have: others of its fds are the app's."""
+    return min(settings.worker_connections, file_limit() // 2)
+
+
 def usable_cpus() -> int:
     """The CPUs that this process may use: by its affinity and its cgroup's quota, at least 1."""
     cpus = len(os.sched_getaffinity(0))

@@ -116,6 +116,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(ge=1),
         Option(Group.LISTEN, "Connections that the kernel may hold before they are accepted."),
     ] = 2048
+    dispatch: Annotated[
+        Literal["round-robin", "shared"],
+        Option(
+            Group.LISTEN,
+            "Who accepts connections. round-robin: the master does, and lends each to a worker in "
+            "turn; they survive their worker, and none waits behind a long request while another "
+            "worker has room. shared: the workers do, whoever comes first, for the highest rates "
+            "of new connections; these stay with their worker.",
+        ),
+    ] = "round-robin"
     umask: Annotated[
         Annotated[int, Meta(ge=0, le=511)] | None,
         Option(
@@ -144,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             Group.WORKERS,
             "Kind of worker. sync: one request at a time, any number of connections. threads: as "
             "many requests at a time as there are threads. gevent: a greenlet for each request, "
-            "the standard library patched. With threads above 1 the default is threads.",
+            "the standard library patched. sync with more than one thread is threads.",
             ("-k", "--worker-class"),
         ),
     ] = "sync"
@@ -153,6 +163,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(ge=1, le=1000),
         Option(Group.WORKERS, "Threads of each worker of the kind threads."),
     ] = 1
+    timeout: Annotated[
+        Seconds,
+        Option(
+            Group.WORKERS,
+            "Seconds that the app may hold up the loop of a worker, 0 for any: a request of a "
+            "sync worker, or what a gevent worker does without waiting by gevent. Then its stack "
+            "is logged, and it is killed and replaced.",
+            ("-t", "--timeout"),
+        ),
+    ] = 30
     worker_connections: Annotated[
         int,
         Meta(ge=1),
@@ -337,6 +357,12 @@ STARTED_IN = _started_in()
 def worker_count(settings: Settings, usable_cpus: Callable[[], int]) -> int:
     """The number of slots that `workers` asks for."""
     return min(usable_cpus(), MOST_WORKERS) if settings.workers == "auto" else settings.workers
+
+
+def worker_kind(settings: Settings) -> str:
+    """The kind of worker: several threads can only be meant for `threads`."""
+    several = settings.worker_class == "sync" and settings.threads > 1
+    return "threads" if several else settings.worker_class
 
 
 def idle_timeout(settings: Settings) -> float:

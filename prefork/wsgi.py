@@ -248,7 +248,7 @@ class Exchange:
     def _within_length(self, data: bytes) -> bytes:
         """What of `data` the Content-Length has room for."""
         if len(data) > self._left:
-            _log.warning("%s: the app gave more than its Content-Length; cut off", self._describe())
+            _log.warning("%s: the app gave more than its Content-Length; cut off", self)
             data = data[: self._left]
         self._left -= len(data)
         self.sent += len(data)
@@ -258,7 +258,7 @@ class Exchange:
         if self._framing is Framing.LENGTH and self._left:
             _log.error(
                 "%s: the app gave %d bytes less than its Content-Length",
-                self._describe(),
+                self,
                 self._left,
             )
             self.persistent = False
@@ -269,9 +269,9 @@ class Exchange:
         """Log what the app raised; answer 500 if nothing is out yet, else cut the response."""
         failure = self._failure_of_the_client()
         if failure is None:
-            _log.exception("%s: the app raised", self._describe())
+            _log.exception("%s: the app raised", self)
         else:
-            _log.info("%s: the body did not arrive: %s", self._describe(), failure)
+            _log.info("%s: the body did not arrive: %s", self, failure)
         # A response that was whole before close() raised stays what it is.
         if self.complete:
             return
@@ -301,6 +301,6 @@ class Exchange:
         body = self.request.body
         return body.failure if type(body) is Stream else None
 
-    def _describe(self) -> str:
+    def __str__(self) -> str:
         environ = self.request.environ
         return f"{environ.get('REQUEST_METHOD', '-')} {environ.get('RAW_URI', '-')}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -47,7 +48,7 @@ class Custody:
     """
 
     def __init__(
-        self, poller: Poller, readable: Callable[[Connection], None], keepalive: float
+        self, poller: Poller, readable: Callable[[Connection], object], keepalive: float
     ) -> None:
         self._poller = poller
         self._readable = readable
@@ -56,6 +57,11 @@ class Custody:
         # (A shorter keepalive after a reload has to wait until those before it have gone.)
         self._parked: dict[Connection, float] = {}
         self._lingering: dict[Connection, float] = {}
+
+    @property
+    def parked(self) -> int:
+        """How many connections are parked."""
+        return len(self._parked)
 
     @property
     def lingering(self) -> int:
@@ -103,10 +109,14 @@ class Custody:
         """Close an idle connection: there is no response that a reset could destroy."""
         os.close(connection.fd)
 
-    def drop_parked(self) -> None:
-        """Close all parked connections: nobody is left to serve them."""
+    def end_parked(self) -> None:
+        """Close what is parked, but not what has a request: one after the other, as what is looked
+        at long before it is closed may get one in between, which would be lost."""
         for connection in list(self._parked):
-            self._drop_parked(connection)
+            if _is_readable(connection.fd):
+                self._unpark(connection)
+            else:
+                self._drop_parked(connection)
 
     def expire(self, now: float) -> None:
         """End what has been waited for long enough."""
@@ -149,3 +159,9 @@ class Custody:
             return False
         except OSError:
             return True
+
+
+def _is_readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))

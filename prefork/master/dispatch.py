@@ -1,16 +1,23 @@
 """Dispatch: which worker borrows which connection. Pure: connections and workers are tokens.
 
-New connections go round the ring of serving workers, strictly in turn. A connection that has
-already been served goes to the worker with the fewest loans instead: those of a retiring worker
-so move to its replacement, which has none, and the loans stay even through a reload.
+New connections go round the ring of serving workers in turn. The turn passes over workers without
+room, and over those that are in a request at this moment as long as another is not; these stay in
+front, and are owed the turns that they miss, a few at most. A connection that has already been
+served goes to the worker with the fewest loans instead: those of a retiring worker so move to its
+replacement, which has none, and the loans stay even through a reload.
 
-Credit bounds it all: a worker holds at most `worker_connections` loans, and when none has
-credit nothing is lent, so nothing is accepted, and the kernel's backlog holds the rest.
+A worker has room as long as it has credit (it holds at most `worker_connections` loans) and is not
+*stuck*, which is: in the same request as at the tick before. What no worker has room for waits in
+the master; then a worker that comes unstuck may borrow one connection at first, and another for
+each time that it shows that it has room, so that not all that wait goes to the first one. The last
+worker in the ring always has room: nobody else could do any better.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from prefork.wire.board import LOANS
@@ -18,78 +25,156 @@ from prefork.wire.board import LOANS
 W = TypeVar("W")
 C = TypeVar("C")
 
+# So many turns at most are owed to a worker: it is not to get more connections in a row.
+MOST_OWED = 8
+# Two workers are uneven if one has so many times the loans of the other.
+UNEVEN = 1.5
+
 
 class UnknownLoan(Exception):
     """The worker has no loan with this id."""
 
 
 class Books(Generic[C]):
-    """What one worker has borrowed: connections by loan id, at most `credit` of them."""
+    """What one worker has borrowed, and whether it can borrow more.
 
-    __slots__ = ("credit", "loans")
+    `loans` are its connections by loan id, `recalled` the ids of those that were taken back from
+    it and that it may still hold. `window` is how many it may borrow until it shows again that
+    it has room, math.inf as long as it was not found stuck; `grant` is what the window was at
+    the last tick. `begun` is how many requests it had begun by then. `turns` counts its turns in
+    the ring, the ones that it does not get any more included.
+    """
+
+    __slots__ = (
+        "begun",
+        "credit",
+        "grant",
+        "loans",
+        "recalled",
+        "serving",
+        "stuck",
+        "turns",
+        "window",
+    )
 
     def __init__(self, credit: int) -> None:
         self.credit = credit
         self.loans: dict[int, C] = {}
+        self.recalled: set[int] = set()
+        self.serving = False
+        self.stuck = False
+        self.window = math.inf
+        self.grant = 0
+        self.begun = -1
+        self.turns = 0
 
     @property
-    def full(self) -> bool:
-        """Whether nothing more can be lent to the worker."""
-        return len(self.loans) >= self.credit
+    def has_room(self) -> bool:
+        """Whether something may be lent to the worker."""
+        return self.window >= 1 and len(self.loans) + len(self.recalled) < self.credit
 
 
 class Dispatch(Generic[W, C]):
-    """The ring, the loans, and the ids of the loans."""
+    """The ring, the loans, and the ids of the loans.
 
-    def __init__(self, ids: int = LOANS) -> None:
+    Args:
+        busy: whether a worker is in a request at this moment.
+        ids: how many loans there can be.
+    """
+
+    def __init__(self, busy: Callable[[W], int], ids: int = LOANS) -> None:
+        self._busy = busy
+        # In the order of their turns: the next in front.
         self._ring: deque[W] = deque()
         self._books: dict[W, Books[C]] = {}
         # Ended ids are used again, the latest first, so that few pages of the board are touched.
         self._ended: list[int] = []
         self._unused = iter(range(ids))
 
+    # Workers.
+
     def open(self, worker: W, credit: int) -> None:
         """Keep books of a worker, which may borrow this many connections."""
         self._books[worker] = Books(credit)
 
-    def join(self, worker: W) -> None:
-        """The worker serves: it enters the ring."""
-        self._ring.append(worker)
+    def join(self, worker: W, scarce: bool = False) -> None:
+        """The worker serves: it enters the ring. Where room is scarce, it gets little at first."""
+        books = self._books[worker]
+        if scarce and self._ring:
+            books.window = books.grant = 1
+        self._to_the_back(worker)
+        books.serving = True
 
     def leave(self, worker: W) -> None:
         """The worker borrows nothing more; what it has borrowed stays on its books."""
         if worker in self._ring:
             self._ring.remove(worker)
+            self._books[worker].serving = False
 
     def close(self, worker: W) -> dict[int, C]:
         """The worker is no more: what it had borrowed, by ids that are free again."""
         self.leave(worker)
-        loans = self._books.pop(worker).loans
-        self._ended.extend(loans)
-        return loans
+        books = self._books.pop(worker)
+        self._ended.extend(books.loans)
+        self._ended.extend(books.recalled)
+        return books.loans
+
+    # Who borrows.
 
     def next_in_turn(self) -> W | None:
-        """The worker for a new connection; None when nobody has credit."""
-        ring = self._ring
-        for _ in range(len(ring)):
-            worker = ring[0]
+        """The worker for a new connection; None when nobody has room."""
+        chosen = None
+        for worker in self._ring:
+            if self._books[worker].has_room:
+                if not self._busy(worker):
+                    chosen = worker
+                    break
+                if chosen is None:
+                    chosen = worker
+        if chosen is not None:
+            self._take_turn(chosen)
+        return chosen
+
+    def _take_turn(self, worker: W) -> None:
+        """Move the worker behind all that have had as few turns as it has now."""
+        ring, books = self._ring, self._books
+        latest = books[ring[-1]].turns
+        turns = books[worker].turns = max(books[worker].turns + 1, latest - MOST_OWED)
+        if turns >= latest and ring[0] is worker:
             ring.rotate(-1)
-            if not self._books[worker].full:
-                return worker
-        return None
+            return
+        ring.remove(worker)
+        place = sum(books[other].turns <= turns for other in ring)
+        ring.insert(place, worker)
+
+    def _to_the_back(self, worker: W) -> None:
+        """Give the worker its place in the ring: it is owed nothing."""
+        ring = self._ring
+        if worker in ring:
+            ring.remove(worker)
+        if ring:
+            self._books[worker].turns = self._books[ring[-1]].turns
+        ring.append(worker)
 
     def least_busy(self) -> W | None:
-        """The worker for a connection that moves; None when nobody has credit."""
-        worker = min(self._ring, key=self.loans, default=None)
-        return None if worker is None or self._books[worker].full else worker
+        """The worker for a connection that moves; None when nobody has room."""
+        able = (worker for worker in self._ring if self._books[worker].has_room)
+        return min(able, key=self.loans, default=None)
+
+    def has_room(self) -> bool:
+        """Whether anything may be lent."""
+        return any(self._books[worker].has_room for worker in self._ring)
 
     def lend(self, connection: C, worker: W) -> int:
-        """Write a loan down, to a worker that has credit: its id."""
+        """Write a loan down, to a worker that has room: its id."""
         books = self._books[worker]
-        assert not books.full
+        assert books.has_room
+        books.window -= 1
         loan = self._ended.pop() if self._ended else next(self._unused)
         books.loans[loan] = connection
         return loan
+
+    # How loans end.
 
     def end(self, loan: int, worker: W) -> C:
         """The loan has ended: its connection.
@@ -97,13 +182,119 @@ class Dispatch(Generic[W, C]):
         Raises:
             UnknownLoan: the worker holds no such loan.
         """
+        connection = self._remove(loan, worker)
+        self._ended.append(loan)
+        return connection
+
+    def recall(self, loan: int, worker: W) -> C:
+        """The loan was taken back: its connection. The id is not free before `release`.
+
+        Raises:
+            UnknownLoan: the worker holds no such loan.
+        """
+        connection = self._remove(loan, worker)
+        self._books[worker].recalled.add(loan)
+        return connection
+
+    def release(self, loan: int, worker: W) -> None:
+        """The worker has dropped a loan that was recalled.
+
+        Raises:
+            UnknownLoan: no such loan was recalled from it.
+        """
         try:
-            connection = self._books[worker].loans.pop(loan)
+            self._books[worker].recalled.remove(loan)
         except KeyError:
             raise UnknownLoan(loan) from None
         self._ended.append(loan)
-        return connection
+
+    def _remove(self, loan: int, worker: W) -> C:
+        try:
+            return self._books[worker].loans.pop(loan)
+        except KeyError:
+            raise UnknownLoan(loan) from None
+
+    # Room.
+
+    def observe(self, worker: W, begun: int, busy: bool, scarce: bool) -> bool:
+        """Note what a tick has found of a worker.
+
+        Args:
+            worker: one with books.
+            begun: how many requests it has begun.
+            busy: whether it is in one.
+            scarce: whether connections are waiting for room.
+
+        Returns:
+            Whether it does anything.
+        """
+        books = self._books[worker]
+        moves = begun != books.begun
+        books.stuck = busy and not moves
+        books.begun = begun
+        if len(self._ring) < 2:
+            books.window = math.inf
+        elif books.stuck:
+            books.window = books.grant = 0
+            if books.serving:
+                self._to_the_back(worker)
+        elif not scarce:
+            books.window = math.inf
+        elif not busy and books.window != math.inf:
+            # What it got may be silent: so double, or many of those would hold up all others.
+            books.window = books.grant = max(1, 2 * books.grant)
+        return busy or moves
+
+    def room(self, worker: W) -> None:
+        """The worker says that it can begin a request again."""
+        books = self._books[worker]
+        books.window = max(books.window, 1)
+
+    def open_windows(self) -> None:
+        """Credit alone counts from now on: the service stops, and what waits is to be served."""
+        for books in self._books.values():
+            books.window = math.inf
+
+    def narrow(self) -> list[W]:
+        """Who in the ring has no room until it shows that it has."""
+        return [worker for worker in self._ring if self._books[worker].window < 1]
+
+    # What the ticks ask.
+
+    def workers(self) -> Iterable[W]:
+        """All workers with books."""
+        return self._books.keys()
+
+    def stuck(self) -> list[W]:
+        """Who is stuck with loans besides the one that it is busy with."""
+        return [
+            worker for worker, books in self._books.items() if books.stuck and len(books.loans) > 1
+        ]
+
+    def crowded(self) -> bool:
+        """Whether somebody has a loan that could wait behind another, while there is somebody
+        else to lend it to."""
+        size = len(self._ring)
+        return any(len(books.loans) > 1 and size > books.serving for books in self._books.values())
+
+    def surplus(self, parked: int) -> list[tuple[W, int]]:
+        """Who in the ring has how many loans too many, where they are very uneven.
+
+        Args:
+            parked: how many connections are with nobody, and will be lent to those with few.
+        """
+        loads = [(self.loans(worker), worker) for worker in self._ring]
+        most = max((load for load, _ in loads), default=0)
+        if most <= UNEVEN * min((load for load, _ in loads), default=0):
+            return []
+        total = parked + sum(len(books.loans) for books in self._books.values())
+        share = math.ceil(total / len(loads))
+        return [(worker, load - share) for load, worker in loads if load > share]
 
     def loans(self, worker: W) -> int:
         """How many connections the worker has borrowed."""
         return len(self._books[worker].loans)
+
+    def loans_of(self, worker: W) -> list[int]:
+        """The ids of what the worker has borrowed."""
+        return list(self._books[worker].loans)

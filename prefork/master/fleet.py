@@ -125,6 +125,11 @@ class Fleet:
         """The worker wants to be replaced; False if that was known or means nothing now."""
         return self._apply(worker, Event.LEAVE, now)
 
+    def hangs(self, worker: Worker, now: float) -> None:
+        """The worker's loop stands still: kill it, and replace it."""
+        if self._apply(worker, Event.HANG, now):
+            self._steps.append(Dump(worker, "held up by the app for longer than timeout"))
+
     def discard(self, worker: Worker, now: float) -> None:
         """The worker can't be used any more: kill it."""
         if self._apply(worker, Event.DISCARD, now):

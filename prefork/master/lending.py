@@ -1,59 +1,31 @@
-"""Lending: connections come in, are lent to workers, come back, and end.
+"""Lending: connections are lent to workers, come back, and end.
 
-The whole life of a connection is here, as the master sees it: accepted, lent, returned, parked,
-lent again, closed; and recalled when its worker has died, by what the worker had written on the
-board.
+The whole life of a connection is here, as the master sees it: accepted, lent, returned or
+recalled, parked, lent again, closed; and when its worker has died, what becomes of it by what the
+worker had written on the board.
 """
 
 from __future__ import annotations
 
-import errno
-import logging
 import math
-import os
-import socket
 from collections import deque
-from functools import partial
 from http import HTTPStatus
 from time import monotonic
 
+from prefork.master.accepting import Accepting
 from prefork.master.custody import Connection, Custody
 from prefork.master.dispatch import Dispatch
+from prefork.master.fairness import Fairness
 from prefork.master.link import Link
 from prefork.master.listeners import Listener
-from prefork.master.poller import READ, WRITE, Poller
-from prefork.wire.board import Board, LoanState
-from prefork.wire.channel import ChannelClosed
+from prefork.master.poller import Poller
+from prefork.wire.board import BUSY, Board, LoanState
 from prefork.wire.messages import Loan
 
-# So many connections are accepted from a listener before anything else gets its turn.
-ACCEPT_BATCH = 64
-# At a stop, at most so many are taken in from the kernel's backlog.
-BACKLOG_BATCH = 1 << 16
-# Out of fds or memory, the next attempt to accept is made after so many seconds.
-ACCEPT_PAUSE = 0.1
-# That it can't be is said no more often than this.
-COMPLAINT_PAUSE = 10.0
-# The client was gone before we came, or never really there: accept(2), "Error handling".
-_CLIENT_GONE = frozenset(
-    {
-        errno.ECONNABORTED,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.ENONET,
-        errno.ENOPROTOOPT,
-        errno.EOPNOTSUPP,
-        errno.EPERM,
-        errno.EPROTO,
-    }
+# Plain numbers: members of an enum are dear to compare with.
+_UNREAD, _RESPONDING, _ENDED = (
+    int(state) for state in (LoanState.UNREAD, LoanState.RESPONDING, LoanState.ENDED)
 )
-
-# An IPv4 client of an IPv6 listener: RFC 4291, section 2.5.5.2.
-_MAPPED = "::ffff:"
-
-_log = logging.getLogger("prefork.master")
 
 
 class Lending:
@@ -63,24 +35,27 @@ class Lending:
         poller: the master's one wait.
         board: where workers write what they do with their loans.
         listeners: what to accept from.
+        by_workers: whether the workers accept for themselves.
         keepalive: seconds that a connection may be idle.
     """
 
     def __init__(
-        self, poller: Poller, board: Board, listeners: list[Listener], keepalive: float
+        self,
+        poller: Poller,
+        board: Board,
+        listeners: list[Listener],
+        by_workers: bool,
+        keepalive: float,
     ) -> None:
-        self._poller = poller
         self._board = board
-        self._listeners = listeners
-        self._dispatch: Dispatch[Link, Connection] = Dispatch()
+        self._accepting = Accepting(poller, listeners, by_workers, self._offer)
+        self._dispatch: Dispatch[Link, Connection] = Dispatch(lambda link: link.row.flags[BUSY])
         self._custody = Custody(poller, self._offer, keepalive)
+        self._fairness = Fairness(self._dispatch, board, self._keep)
         # Connections for which no worker had room; while there are any, none is accepted.
         self._waiting: deque[Connection] = deque()
         # Links with loans that are to be sent at the end of the turn.
         self._unsent: list[Link] = []
-        self._accepting = False
-        self._accept_again = math.inf
-        self._complain_again = -math.inf
 
     # Workers.
 
@@ -90,14 +65,16 @@ class Lending:
 
     def join(self, link: Link) -> None:
         """The worker serves."""
-        self._dispatch.join(link)
+        self._dispatch.join(link, scarce=bool(self._waiting))
+        self._fairness.even_out()
         self._use_room()
 
     def leave(self, link: Link) -> None:
         """The worker borrows no more."""
         self._dispatch.leave(link)
+        self._fairness.wake()
 
-    def recall(self, link: Link, was_killed: bool) -> None:
+    def bury(self, link: Link, was_killed: bool) -> None:
         """The worker is dead: see to every connection that it had, by what the board says.
 
         A request that may have begun is never run again: it is answered with 504 if we killed
@@ -118,7 +95,7 @@ class Lending:
             elif state == LoanState.ENDED:
                 self._custody.drop(connection)
             else:
-                self._keep(connection, now)
+                self._keep(connection)
         self._use_room()
 
     # What workers report.
@@ -130,15 +107,16 @@ class Lending:
             UnknownLoan: the worker has no such loan.
         """
         now = monotonic()
+        states = self._board.loans
         for loan in loans:
             connection = self._dispatch.end(loan, link)
-            state = self._board.loans[loan]
-            if state == LoanState.RESPONDING:
-                self._custody.reset(connection)
-            elif state == LoanState.CLOSED:
-                self._custody.linger(connection, now)
-            else:
+            state = states[loan]
+            if state == _ENDED:
                 self._custody.drop(connection)
+            elif state == _RESPONDING:
+                self._custody.reset(connection)
+            else:
+                self._custody.linger(connection, now)
         self._use_room()
 
     def returned(self, link: Link, loans: list[int]) -> None:
@@ -147,9 +125,23 @@ class Lending:
         Raises:
             UnknownLoan: the worker has no such loan.
         """
-        now = monotonic()
         for loan in loans:
-            self._keep(self._dispatch.end(loan, link), now)
+            self._keep(self._dispatch.end(loan, link))
+        self._use_room()
+
+    def released(self, link: Link, loans: list[int]) -> None:
+        """The worker has nothing more of these loans, which were recalled.
+
+        Raises:
+            UnknownLoan: no such loan was recalled from the worker.
+        """
+        for loan in loans:
+            self._dispatch.release(loan, link)
+        self._use_room()
+
+    def room(self, link: Link) -> None:
+        """The worker can begin a request again."""
+        self._dispatch.room(link)
         self._use_room()
 
     # Turns.
@@ -162,31 +154,32 @@ class Lending:
         """Send the loans of this turn."""
         links, self._unsent = self._unsent, []
         for link in links:
-            try:
-                link.send_loans()
-            except ChannelClosed:
-                continue  # its exit will be noticed, and its loans recalled
-            if link.channel.backlogged:
-                self._poller.change(link.channel.fileno(), READ | WRITE)
+            link.send_loans()
 
     def expire(self, now: float) -> None:
         """Do what is due by now."""
         self._custody.expire(now)
-        if self._accept_again <= now:
+        if self._fairness.deadline <= now:
+            # First what is lent in this turn: it may be taken back as well.
+            self.send_loans()
+            scarce = not self._accepting.under_way
+            self._fairness.tick(now, scarce, self._custody.parked + len(self._waiting))
+            self._use_room()
+        if self._accepting.deadline <= now:
             # If there is no room either, whoever makes some will accept again.
-            self._accept_again = math.inf
+            self._accepting.pause()
             self._use_room()
 
     def deadline(self) -> float:
         """When `expire` is to be called next."""
-        return min(self._custody.deadline(), self._accept_again)
+        return min(self._custody.deadline(), self._fairness.deadline, self._accepting.deadline)
 
     # Ends.
 
     @property
     def stopping(self) -> bool:
         """Whether the listeners are closed."""
-        return not self._listeners
+        return self._accepting.ended
 
     @property
     def lingering(self) -> int:
@@ -194,16 +187,14 @@ class Lending:
         return self._custody.lingering
 
     def stop(self) -> None:
-        """Take in what waits in the kernel's backlog, close the listeners, end what is idle."""
-        for index in range(len(self._listeners)):
-            self._accept_batch(index, self._listeners[index].sock, BACKLOG_BATCH)
-        self._pause()
-        self._accept_again = math.inf
-        for listener in self._listeners:
-            listener.close()
-        self._listeners = []
+        """Lend all that waits, with what waits in the kernel's backlog; close the listeners; end
+        what is idle."""
+        self._fairness.end()
+        self._dispatch.open_windows()
+        self._use_room()
+        self._accepting.end(all_that_waits=not self._waiting)
+        self._custody.end_parked()
         self.send_loans()
-        self._custody.drop_parked()
 
     def end_waiting(self) -> None:
         """Nobody will have room any more: turn away those who wait for it."""
@@ -214,85 +205,45 @@ class Lending:
 
     def disown(self) -> None:
         """In a forked worker: close what Python objects hold; raw fds are closed otherwise."""
-        for listener in self._listeners:
-            listener.sock.close()
+        self._accepting.disown()
 
     # The parts.
 
-    def _accept(self, index: int, sock: socket.socket, events: int) -> None:
-        self._accept_batch(index, sock, ACCEPT_BATCH)
-
-    def _accept_batch(self, index: int, sock: socket.socket, limit: int) -> None:
-        """Accept until there is nothing more, or no room, or the limit is reached."""
-        # An fd instead of an object, which would cost as much again.
-        accept = sock._accept  # type: ignore[attr-defined]
-        unix = sock.family == socket.AF_UNIX
-        for _ in range(limit):
-            if self._waiting:
-                return
-            try:
-                fd, address = accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _CLIENT_GONE:
-                    continue
-                self._hold_off(error)
-                return
-            os.set_blocking(fd, False)
-            host, port = ("", 0) if unix else address[:2]
-            if host.startswith(_MAPPED):
-                host = host[len(_MAPPED) :]
-            self._offer(Connection(fd, index, host, port, moved=False))
-
-    def _hold_off(self, error: OSError) -> None:
-        now = monotonic()
-        if now >= self._complain_again:
-            self._complain_again = now + COMPLAINT_PAUSE
-            _log.error("can't accept: %s; clients wait until it can be done", error.strerror)
-        self._pause()
-        self._accept_again = now + ACCEPT_PAUSE
-
-    def _pause(self) -> None:
-        if self._accepting:
-            for listener in self._listeners:
-                self._poller.forget(listener.sock.fileno())
-            self._accepting = False
-
     def _use_room(self) -> None:
         """Some worker may have room: lend what waits, then accept again."""
-        if self._accepting:
+        if self._accepting.under_way:
             return
         while self._waiting:
             link = self._borrower(self._waiting[0])
             if link is None:
+                self._fairness.call_for_room()
                 return
             self._lend(self._waiting.popleft(), link)
-        if self._dispatch.least_busy() is None:
-            return
-        self._accept_again = math.inf
-        self._accepting = bool(self._listeners)
-        for index, listener in enumerate(self._listeners):
-            sock = listener.sock
-            self._poller.watch(sock.fileno(), partial(self._accept, index, sock))
+        if self._dispatch.has_room():
+            self._accepting.resume()
+        else:
+            self._fairness.call_for_room()
 
-    def _keep(self, connection: Connection, now: float) -> None:
+    def _keep(self, connection: Connection) -> None:
         """A connection that goes on, if the service does."""
         connection.moved = True
+        now = monotonic()
         if self.stopping:
             # Its last response may still be on the way to a slow client.
             self._custody.end(connection, b"", now)
         else:
             self._custody.park(connection, now)
 
-    def _offer(self, connection: Connection) -> None:
-        """Lend the connection, or have it wait for room."""
+    def _offer(self, connection: Connection) -> bool:
+        """Lend the connection, or have it wait for room; whether it is lent."""
         link = None if self._waiting else self._borrower(connection)
         if link is None:
             self._waiting.append(connection)
-            self._pause()
-        else:
-            self._lend(connection, link)
+            self._accepting.pause()
+            self._fairness.call_for_room()
+            return False
+        self._lend(connection, link)
+        return True
 
     def _borrower(self, connection: Connection) -> Link | None:
         dispatch = self._dispatch
@@ -300,10 +251,12 @@ class Lending:
 
     def _lend(self, connection: Connection, link: Link) -> None:
         loan = self._dispatch.lend(connection, link)
-        self._board.loans[loan] = LoanState.UNREAD
+        self._board.loans[loan] = _UNREAD
         message = Loan(loan, connection.listener, connection.host, connection.port)
         if link.lend(message, connection.fd):
             self._unsent.append(link)
+        if self._fairness.deadline == math.inf:
+            self._fairness.wake()
 
 
 def _apology(status: HTTPStatus) -> bytes:

@@ -1,8 +1,9 @@
 """A worker's life as the master sees it: a table, total. Pure.
 
     BOOTING --ready--> SERVING --retire----------> DRAINING --> exits
-       |                  `--leave--> LEAVING --retire--^ |
-       `--deadline---------> DUMPING <---deadline---------'
+       |                  | `--leave--> LEAVING --retire--^ |
+       |                  `--hang----.  |                   |
+       `--deadline---------> DUMPING <--hang----deadline----'
                                 `--deadline--> DYING --> exits
 
 Only `BOOTING`, `DRAINING` and `DUMPING` have deadlines. Whatever the phase, the process may end:
@@ -33,6 +34,7 @@ class Event(Enum):
 
     READY = "ready"
     LEAVE = "leave"
+    HANG = "hang"
     RETIRE = "retire"
     DEADLINE = "deadline"
     DISCARD = "discard"
@@ -52,6 +54,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase | Verdict]] = {
         Event.READY: Phase.SERVING,
         # It has nothing to leave yet.
         Event.LEAVE: _IGNORE,
+        Event.HANG: _IGNORE,
         Event.RETIRE: Phase.DYING,
         Event.DEADLINE: Phase.DUMPING,
         Event.DISCARD: Phase.DYING,
@@ -59,6 +62,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase | Verdict]] = {
     Phase.SERVING: {
         Event.READY: _IGNORE,
         Event.LEAVE: Phase.LEAVING,
+        Event.HANG: Phase.DUMPING,
         Event.RETIRE: Phase.DRAINING,
         Event.DEADLINE: _IMPOSSIBLE,
         Event.DISCARD: Phase.DYING,
@@ -66,6 +70,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase | Verdict]] = {
     Phase.LEAVING: {
         Event.READY: _IGNORE,
         Event.LEAVE: _IGNORE,
+        Event.HANG: Phase.DUMPING,
         Event.RETIRE: Phase.DRAINING,
         Event.DEADLINE: _IMPOSSIBLE,
         Event.DISCARD: Phase.DYING,
@@ -73,6 +78,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase | Verdict]] = {
     Phase.DRAINING: {
         Event.READY: _IGNORE,
         Event.LEAVE: _IGNORE,
+        Event.HANG: _IGNORE,
         Event.RETIRE: _IGNORE,
         Event.DEADLINE: Phase.DUMPING,
         Event.DISCARD: Phase.DYING,
@@ -80,6 +86,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase | Verdict]] = {
     Phase.DUMPING: {
         Event.READY: _IGNORE,
         Event.LEAVE: _IGNORE,
+        Event.HANG: _IGNORE,
         Event.RETIRE: _IGNORE,
         Event.DEADLINE: Phase.DYING,
         Event.DISCARD: Phase.DYING,
@@ -87,6 +94,7 @@ TRANSITIONS: dict[Phase, dict[Event, Phase | Verdict]] = {
     Phase.DYING: {
         Event.READY: _IGNORE,
         Event.LEAVE: _IGNORE,
+        Event.HANG: _IGNORE,
         Event.RETIRE: _IGNORE,
         Event.DEADLINE: _IMPOSSIBLE,
         Event.DISCARD: _IGNORE,

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from prefork import signals
 from prefork.log import Logs
 from prefork.master.life import Worker
+from prefork.master.poller import READ, WRITE, Poller
 from prefork.settings import Settings
 from prefork.wire import channel, messages
 from prefork.wire.assignment import Assignment, ListenerInfo
 from prefork.wire.board import Board, Row
-from prefork.wire.channel import MAX_FDS, Channel, MasterChannel
+from prefork.wire.channel import MAX_FDS, Channel, ChannelClosed, MasterChannel
+from prefork.wire.gate import Gate
 from prefork.wire.identity import WorkerId
 
 _LONGEST_DUMP = 65536
+_SIGNAL_NAMES = {each.value: each.name for each in signal.Signals}
 
 
 class Forked(BaseException):
@@ -34,17 +39,21 @@ class Forked(BaseException):
 
 @dataclass(eq=False)
 class Link:
-    """A worker as the master deals with it: the channel, the row, the stacks, and the loans that
-    are to be sent at the end of the turn.
+    """A worker as the master deals with it: the channel, which `poller` waits for, the row, the
+    gate, the stacks, and the loans that are to be sent at the end of the turn.
 
-    `exit_due` is when a worker that has closed its end of the channel should be gone, math.inf
-    as long as it has not.
+    `gate` is None where there are no semaphores, `timeout` the seconds that its loop may stand
+    still. `exit_due` is when a worker that has closed its
+    end of the channel should be gone, math.inf as long as it has not.
     """
 
     worker: Worker
     channel: MasterChannel
+    poller: Poller
     row: Row
+    gate: Gate | None
     stacks: int
+    timeout: float
     exit_due: float = math.inf
     _loans: list[messages.Loan] = field(default_factory=list)
     _fds: list[int] = field(default_factory=list)
@@ -56,16 +65,28 @@ class Link:
         return len(self._loans) == 1
 
     def send_loans(self) -> None:
-        """Send what was noted.
-
-        Raises:
-            ChannelClosed: the worker is gone.
-        """
+        """Send what was noted."""
         loans, fds = self._loans, self._fds
         self._loans, self._fds = [], []
         for start in range(0, len(loans), MAX_FDS):
             part = slice(start, start + MAX_FDS)
-            self.channel.send(messages.Lend(loans[part]), fds[part])
+            self.tell(messages.Lend(loans[part]), fds[part])
+
+    def tell(self, command: messages.Command, fds: Sequence[int] = ()) -> None:
+        """Send a command; if the worker is dead, its exit will be noticed."""
+        if self.closed:
+            return
+        with contextlib.suppress(ChannelClosed):
+            self.channel.send(command, fds)
+            if self.channel.backlogged:
+                self.poller.change(self.channel.fileno(), READ | WRITE)
+
+    def flush(self) -> None:
+        """Send what the worker had no room for before."""
+        with contextlib.suppress(ChannelClosed):
+            self.channel.flush()
+            if not self.channel.backlogged:
+                self.poller.change(self.channel.fileno(), READ)
 
     @property
     def closed(self) -> bool:
@@ -98,11 +119,14 @@ class Place:
     generation: int
     settings: Settings
     listeners: tuple[ListenerInfo, ...]
+    # The same listeners, if it is to accept for itself.
+    sockets: tuple[socket.socket, ...]
     logs: Logs
 
 
 def fork(
     place: Place,
+    poller: Poller,
     board: Board,
     row: Row,
     disown: Callable[[], None],
@@ -112,6 +136,7 @@ def fork(
 
     Args:
         place: what it is to be.
+        poller: what will wait for its channel.
         board, row: where it writes its facts.
         disown: called in the child: closes what only the master may have.
         welcome: called in the master with who was born.
@@ -126,6 +151,7 @@ def fork(
     except OSError:
         os.close(stacks)
         raise
+    gate = _new_gate()
     row.clear()
     with signals.blocked():
         try:
@@ -149,11 +175,29 @@ def fork(
                     channel=Channel(theirs, messages.decode_command),
                     board=board,
                     row=row,
+                    gate=gate,
                     stacks=stacks,
                     listeners=place.listeners,
+                    sockets=place.sockets,
                     logs=place.logs,
                 )
             )
     theirs.close()
     worker = welcome(WorkerId(place.slot, place.generation, pid))
-    return Link(worker, Channel(ours, messages.decode_report), row, stacks)
+    timeout = place.settings.timeout or math.inf
+    return Link(worker, Channel(ours, messages.decode_report), poller, row, gate, stacks, timeout)
+
+
+def _new_gate() -> Gate | None:
+    try:
+        return Gate.held()
+    except (ImportError, OSError):
+        return None
+
+
+def describe_exit(status: int) -> str:
+    """The wait status of a child, in words."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return f"was killed by {_SIGNAL_NAMES.get(number, f'signal {number}')}"
+    return f"exited with status {os.WEXITSTATUS(status)}"

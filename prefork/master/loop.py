@@ -27,7 +27,7 @@ from prefork.wire.board import Board
 from prefork.wire.messages import ReopenLogs
 
 # These are bound, opened or written once: a reload can't change them.
-_FIXED = ("bind", "backlog", "pidfile", "error_log", "access_log")
+_FIXED = ("bind", "backlog", "dispatch", "pidfile", "error_log", "access_log")
 
 _log = logging.getLogger("prefork.master")
 
@@ -59,14 +59,16 @@ class Master:
         self._poller = Poller()
         self._fleet = Fleet(worker_count(settings, process.usable_cpus))
         board = Board()
-        self._lending = Lending(self._poller, board, listeners, idle_timeout(settings))
+        by_workers = settings.dispatch == "shared"
+        self._lending = Lending(self._poller, board, listeners, by_workers, idle_timeout(settings))
         infos = tuple(listener.info for listener in listeners)
+        sockets = tuple(listener.sock for listener in listeners) if by_workers else ()
         self._workers = Workers(
             self._fleet,
             self._lending,
             self._poller,
             self._settings,
-            Surroundings(board, infos, logs, self._disown),
+            Surroundings(board, infos, sockets, logs, self._disown),
             self._adopt,
         )
         self._signals = signals

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-import signal
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,8 +24,9 @@ from prefork.master.dispatch import UnknownLoan
 from prefork.master.fleet import Fleet
 from prefork.master.lending import Lending
 from prefork.master.life import IN_THE_RING, Phase, Worker
-from prefork.master.link import Link, Place, fork
-from prefork.master.poller import READ, WRITE, Poller
+from prefork.master.link import Link, Place, describe_exit, fork
+from prefork.master.poller import WRITE, Poller
+from prefork.master.pulse import Pulse
 from prefork.master.reserve import Reserve
 from prefork.master.steps import (
     Dump,
@@ -40,7 +41,7 @@ from prefork.master.steps import (
 from prefork.settings import Settings
 from prefork.wire import messages
 from prefork.wire.assignment import ListenerInfo
-from prefork.wire.board import ROWS, Board
+from prefork.wire.board import RETIRING, ROWS, Board
 from prefork.wire.channel import ChannelClosed
 from prefork.wire.identity import WorkerId
 
@@ -58,6 +59,8 @@ class Surroundings:
 
     board: Board
     listeners: tuple[ListenerInfo, ...]
+    # The same listeners, if the workers accept for themselves.
+    sockets: tuple[socket.socket, ...]
     logs: Logs
     # Closes, in a forked child, what only the master may have.
     disown: Callable[[], None]
@@ -91,8 +94,11 @@ class Workers:
         self._surroundings = surroundings
         self._adopt = adopt
         self._reserve = Reserve()
+        self._pulse = Pulse()
         self._free_rows = list(reversed(range(ROWS)))
         self._links: dict[int, Link] = {}  # by pid
+        # Whether it has been said that there are no gates.
+        self._gateless = False
         self._steps: dict[type[Any], Callable[[Any], None]] = {
             Spawn: self._spawn,
             Retire: self._retire,
@@ -107,10 +113,13 @@ class Workers:
             messages.Leaving: self._leaving,
             messages.Closed: lambda link, report: lending.closed(link, report.loans),
             messages.Returned: lambda link, report: lending.returned(link, report.loans),
+            messages.Released: lambda link, report: lending.released(link, report.loans),
+            messages.Room: lambda link, report: lending.room(link),
         }
         # Of a worker that has died, only what it says of its loans still counts.
         self._last_words = {
-            kind: self._reports[kind] for kind in (messages.Closed, messages.Returned)
+            kind: self._reports[kind]
+            for kind in (messages.Closed, messages.Returned, messages.Released)
         }
         # When `reconcile` is due; things that happen to the fleet bring it forward.
         self.deadline = 0.0
@@ -124,12 +133,14 @@ class Workers:
         for link in self._links.values():
             if link.exit_due <= now:
                 self._fleet.discard(link.worker, now)
+        for link in self._pulse.hanging(self._links.values(), now):
+            self._fleet.hangs(link.worker, now)
         while steps := self._fleet.plan(monotonic()):
             for step in steps:
                 self._take(step)
         now = monotonic()
         exits = [link.exit_due for link in self._links.values() if link.exit_due > now]
-        self.deadline = min(self._fleet.deadline(now), *exits, math.inf)
+        self.deadline = min(self._fleet.deadline(now), self._pulse.deadline, *exits, math.inf)
 
     def reap(self) -> None:
         """Bury the children that have died: waitpid(2)."""
@@ -147,7 +158,7 @@ class Workers:
     def tell(self, message: messages.Command, fds: list[int]) -> None:
         """Send a message to every worker."""
         for link in self._links.values():
-            self._send(link, message, fds)
+            link.tell(message, fds)
 
     def disown(self) -> None:
         """In a forked worker: close the channels of the others."""
@@ -162,22 +173,28 @@ class Workers:
     def _spawn(self, step: Spawn) -> None:
         settings = self._settings[step.generation]
         shared = self._surroundings
-        place = Place(step.slot, step.generation, settings, shared.listeners, shared.logs)
+        place = Place(
+            step.slot, step.generation, settings, shared.listeners, shared.sockets, shared.logs
+        )
         row = shared.board.row(self._free_rows.pop())
         try:
             with self._reserve.released():
-                link = fork(
-                    place, shared.board, row, shared.disown, partial(self._welcome, settings)
-                )
+                welcome = partial(self._welcome, settings)
+                link = fork(place, self._poller, shared.board, row, shared.disown, welcome)
         except OSError as error:
             self._free_rows.append(row.number)
             self._fleet.not_spawned(step.slot, f"fork: {error.strerror}", monotonic())
             _log.error("worker=%d can't be forked: %s", step.slot, error.strerror)
             return
         self._links[link.worker.id.pid] = link
-        self._lending.open(link, min(settings.worker_connections, process.file_limit() // 2))
+        self._lending.open(link, process.most_connections(settings))
         self._poller.watch(link.channel.fileno(), partial(self._on_channel, link))
         _log.info("%s spawned", link.worker)
+        if link.gate is None and not self._gateless:
+            self._gateless = True
+            _log.warning(
+                "no semaphores here (is there no /dev/shm?): connections stay behind long requests"
+            )
 
     def _welcome(self, settings: Settings, id: WorkerId) -> Worker:
         return self._fleet.spawned(id, settings.listen_timeout, settings.kill_timeout, monotonic())
@@ -189,12 +206,14 @@ class Workers:
         self._lending.leave(link)
         # What was lent to it in this turn goes before Drain, to be given back with the rest.
         self._lending.send_loans()
-        link.row.flags[0] = 1
-        self._send(link, messages.Drain(moving=not self._lending.stopping))
+        link.row.flags[RETIRING] = 1
+        link.tell(messages.Drain(moving=not self._lending.stopping))
 
     def _dump(self, step: Dump) -> None:
         _log.warning("%s is %s: it will be killed", step.worker, step.why)
-        self._links[step.worker.id.pid].dump_stacks()
+        link = self._links[step.worker.id.pid]
+        self._lending.leave(link)
+        link.dump_stacks()
 
     def _kill(self, step: Kill) -> None:
         link = self._links[step.worker.id.pid]
@@ -222,7 +241,7 @@ class Workers:
 
     def _on_channel(self, link: Link, events: int) -> None:
         if events & WRITE:
-            self._flush(link)
+            link.flush()
         self._receive(link, self._reports)
 
     def _receive(self, link: Link, handlers: Handlers) -> None:
@@ -271,41 +290,13 @@ class Workers:
         why = describe_exit(status)
         level = logging.ERROR if worker.phase in _ALIVE else logging.INFO
         _log.log(level, "%s %s after %d requests", worker, why, link.row.counters[0])
-        self._lending.recall(link, was_killed=worker.phase is Phase.DYING)
+        self._lending.bury(link, was_killed=worker.phase is Phase.DYING)
         self._fleet.exited(worker, why, monotonic())
         self._free_rows.append(link.row.number)
+        self._pulse.forget(link)
         link.close()
         self.deadline = 0.0
-
-    # Sending.
-
-    def _send(self, link: Link, message: messages.Command, fds: list[int] | None = None) -> None:
-        try:
-            link.channel.send(message, fds or [])
-        except ChannelClosed:
-            return  # its exit will be noticed
-        if link.channel.backlogged:
-            self._poller.change(link.channel.fileno(), READ | WRITE)
-
-    def _flush(self, link: Link) -> None:
-        try:
-            link.channel.flush()
-        except ChannelClosed:
-            return
-        if not link.channel.backlogged:
-            self._poller.change(link.channel.fileno(), READ)
 
 
 # In these phases a worker has no reason to exit.
 _ALIVE = IN_THE_RING | {Phase.BOOTING}
-
-
-_SIGNAL_NAMES = {each.value: each.name for each in signal.Signals}
-
-
-def describe_exit(status: int) -> str:
-    """The wait status of a child, in words."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        return f"was killed by {_SIGNAL_NAMES.get(number, f'signal {number}')}"
-    return f"exited with status {os.WEXITSTATUS(status)}"

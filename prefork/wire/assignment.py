@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 
 from prefork.log import Logs
 from prefork.settings import Settings
 from prefork.wire.board import Board, Row
 from prefork.wire.channel import WorkerChannel
+from prefork.wire.gate import Gate
 from prefork.wire.identity import WorkerId
 
 
@@ -23,7 +25,9 @@ class ListenerInfo:
 class Assignment:
     """A new worker's place: who it is, whom it talks to, and where it writes its facts.
 
-    `stacks` is the fd of a memfd that the stacks of its threads are dumped to on demand.
+    `gate` is held for it, and None where there are no semaphores. `stacks` is the fd of a memfd
+    that the stacks of its threads are dumped to on demand. `sockets` are the listeners if it is to
+    accept for itself, in the order of `listeners`, else none.
     """
 
     id: WorkerId
@@ -31,6 +35,8 @@ class Assignment:
     channel: WorkerChannel
     board: Board
     row: Row
+    gate: Gate | None
     stacks: int
     listeners: tuple[ListenerInfo, ...]
+    sockets: tuple[socket.socket, ...]
     logs: Logs

@@ -7,8 +7,8 @@ while they are stuck, or after they have died.
     +-------------------------------+------------------------------------------+
 
 Each field has one writer at a time: a loan's byte belongs to whoever holds the worker's gate (see
-`recall`), a row's counter, heartbeat and `BUSY` to its worker, `RETIRING` to the master. `WANTED` is
-set by the master and cleared by the worker, without a lock, as one that gets lost does no harm.
+`recall`), a row's counter, heartbeat and `BUSY` to its worker, `RETIRING` to the master. `WANTED`
+is set by the master and cleared by the worker, without a lock: one that gets lost does no harm.
 Of the memory only the pages that were touched exist.
 """
 
@@ -39,8 +39,8 @@ class LoanState(IntEnum):
     IDLE = 1  # between two requests, not a byte of a next one held
     BUSY = 2  # a request is being read or executed, no byte of a response is out
     RESPONDING = 3  # a part of a response may be out
-    CLOSED = 4  # the last response is out and the connection is shut down
-    ENDED = 5  # it was idle and is shut down
+    CLOSED = 4  # the last response is out, to a client that may be sending yet
+    ENDED = 5  # nothing is under way any more, in either direction
     RECALLED = 6  # the master has taken it back: the worker drops what it has of it
     RETURNED = 7  # the worker has given it back, which the master may not have read yet
 

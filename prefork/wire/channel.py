@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import errno
 import os
+import select
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,9 @@ _FD_SPACE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 
 # The peer has not read enough: of bytes, or of fds in flight (unix(7), "Ancillary messages").
 _NO_ROOM = frozenset({errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
+
+# Plain numbers: the flags of the socket module are members of an enum, dear to compute with.
+_CLOEXEC, _TRUNCATED = int(socket.MSG_CMSG_CLOEXEC), int(socket.MSG_CTRUNC)
 
 # Sent and received message types: (Command, Report) in the master, the reverse in a worker.
 S = TypeVar("S", bound=msgspec.Struct)
@@ -52,6 +56,13 @@ class Channel(Generic[S, R]):
     def backlogged(self) -> bool:
         """Whether `flush` is to be called when the channel becomes writable."""
         return bool(self._unsent)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the peer has closed its end, or is dead: unix(7), POLLHUP."""
+        poll = select.poll()
+        poll.register(self._sock, 0)
+        return bool(poll.poll(0))
 
     def send(self, message: S, fds: Sequence[int] = ()) -> None:
         """Send a message with up to `MAX_FDS` fds, or keep it until the peer has room.
@@ -95,7 +106,7 @@ class Channel(Generic[S, R]):
         while True:
             try:
                 packet, ancillary, flags, _ = self._sock.recvmsg(
-                    _MAX_PACKET, _FD_SPACE, socket.MSG_CMSG_CLOEXEC
+                    _MAX_PACKET, _FD_SPACE, _CLOEXEC
                 )
             except BlockingIOError:
                 return
@@ -104,7 +115,7 @@ class Channel(Generic[S, R]):
             if not packet:
                 raise ChannelClosed
             fds = _descriptors(ancillary)
-            if flags & socket.MSG_CTRUNC:
+            if flags & _TRUNCATED:
                 for fd in fds:
                     os.close(fd)
                 raise OSError(errno.EMFILE, "no fds left for what the peer sends")

@@ -39,6 +39,12 @@ class Drain(msgspec.Struct, frozen=True, array_like=True, tag="drain"):
     moving: bool
 
 
+class GiveBack(msgspec.Struct, frozen=True, array_like=True, tag="give-back"):
+    """Return so many idle loans, or as many as there are: others have room for them."""
+
+    count: int
+
+
 class ReopenLogs(msgspec.Struct, frozen=True, array_like=True, tag="reopen-logs"):
     """The log files were rotated: beside this come the new fds, of the error log and, where there
     is one, of the access log. The master opens them, as workers may have lost the right to.
@@ -56,8 +62,8 @@ class Leaving(msgspec.Struct, frozen=True, array_like=True, tag="leaving"):
 class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed"):
     """These loans have ended: the connections are to be closed.
 
-    The board says how: a loan left `RESPONDING` was cut in the middle of a response, one left
-    `CLOSED` had its last one, any other was idle.
+    The board says how: a loan left `RESPONDING` was cut in the middle of a response and is to be
+    reset, one left `ENDED` can be closed at once, any other has to linger.
     """
 
     loans: list[int]
@@ -69,8 +75,19 @@ class Returned(msgspec.Struct, frozen=True, array_like=True, tag="returned"):
     loans: list[int]
 
 
-Command = Lend | Drain | ReopenLogs
-Report = Ready | Leaving | Closed | Returned
+class Released(msgspec.Struct, frozen=True, array_like=True, tag="released"):
+    """These loans were recalled, and the worker has nothing of them any more: their ids may be
+    used again."""
+
+    loans: list[int]
+
+
+class Room(msgspec.Struct, frozen=True, array_like=True, tag="room"):
+    """The worker can begin a request, after it could not: the master has asked to be told."""
+
+
+Command = Lend | Drain | GiveBack | ReopenLogs
+Report = Ready | Leaving | Closed | Returned | Released | Room
 
 encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from prefork.errors import HTTPError
 from prefork.http import response
 from prefork.http.request import Phase, Request, RequestParser
-from prefork.wire.board import LoanState
+from prefork.wire.board import RETIRING, LoanState
 from prefork.worker.outbound import Outbound
 from prefork.wsgi import Disconnected, Exchange
 
@@ -33,6 +33,7 @@ _IDLE = int(LoanState.IDLE)
 _RESPONDING = int(LoanState.RESPONDING)
 _CLOSED = int(LoanState.CLOSED)
 _ENDED = int(LoanState.ENDED)
+_RETURNED = int(LoanState.RETURNED)
 
 READ, WRITE = 1, 2  # of libev
 RECEIVE_SIZE = 65536
@@ -171,7 +172,7 @@ class Connection:
     def retiring(self) -> bool:
         """Whether keep-alive is off; a pipelined request that is held is still answered."""
         engine = self._engine
-        if engine.keeps_alive and not engine.flags[0]:
+        if engine.keeps_alive and not engine.flags[RETIRING]:
             return False
         return self._parser is None or not self._parser.requests
 
@@ -224,11 +225,18 @@ class Connection:
         # The watcher before the fd: epoll watches the open file, which the master keeps open.
         if self._watcher is not None:
             self._watcher.stop()
-            self._engine.unwatch(self.fd)
+            if not self.pinned:
+                self._engine.unwatch(self.fd)
         if self._parser is not None:
             self._parser.close()
         fd, self.fd = self.fd, -1
         return fd
+
+    def give_back(self) -> int:
+        """Return the idle loan: the fd, which is to be closed. Nothing is sent to the client."""
+        # Or it might be recalled as well, before the master has read that it was returned.
+        self._states[self.key] = _RETURNED
+        return self.release()
 
     def close(self, state: int | None = None) -> None:
         """End the connection: with this state, or by what the board says now."""

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from select import POLLIN, epoll, poll
 from time import monotonic
 from types import TracebackType
@@ -18,8 +19,10 @@ from typing import Any
 from prefork.accesslog import AccessLogger
 from prefork.http.heads import Heads
 from prefork.http.request import Limits, RequestParser
-from prefork.wire.board import Board, LoanState, Row
-from prefork.wire.messages import Closed, Loan, Report, Returned
+from prefork.wire.board import RETIRING, WANTED, Board, LoanState, Row
+from prefork.wire.gate import Gate
+from prefork.wire.messages import Closed, Loan, Released, Report, Returned, Room
+from prefork.wire.recall import is_recalled, to_drop
 from prefork.worker.connection import Connection, Waiting
 from prefork.worker.kind import Kind
 from prefork.worker.lingering import Lingering, reset_on_close
@@ -28,6 +31,8 @@ from prefork.worker.lingering import Lingering, reset_on_close
 _CHECK_SECONDS = 1.0
 # So many ids at most are reported in one packet.
 _REPORT_SIZE = 2000
+
+_CLOSED, _RESPONDING = int(LoanState.CLOSED), int(LoanState.RESPONDING)
 
 _log = logging.getLogger("prefork.worker")
 
@@ -54,11 +59,13 @@ class Entrance:
 
 @dataclass(frozen=True)
 class Service:
-    """What is served, and how: `patience` are the seconds that each wait for a client may take."""
+    """What is served, and how: `patience` are the seconds that each wait for a client may take,
+    `pulse` those after which the worker must have shown that it lives."""
 
     kind: Kind
     entrances: tuple[Entrance, ...]
     patience: dict[Waiting, float]
+    pulse: float
     keeps_alive: bool
     access: AccessLogger | None
 
@@ -69,6 +76,8 @@ class Engine:
     Args:
         service: what is served.
         board, row: where the worker's facts are written.
+        gate: of the worker, held; None where there are no semaphores.
+        alone: whether the master is dead.
         report: sends a message to the master.
         on_empty: called when the worker drains and its last connection has gone.
     """
@@ -78,6 +87,8 @@ class Engine:
         service: Service,
         board: Board,
         row: Row,
+        gate: Gate | None,
+        alone: Callable[[], bool],
         report: Callable[[Report], None],
         on_empty: Callable[[], None],
     ) -> None:
@@ -87,6 +98,8 @@ class Engine:
         self.loop = service.kind.loop
         self.counters = row.counters
         self.flags = row.flags
+        self.gate = gate
+        self.alone = alone
         self.keeps_alive = service.keeps_alive
         self.access = service.access
         # Monotonic seconds, as of the last request or check: good enough for patience.
@@ -104,18 +117,17 @@ class Engine:
         self._report = report
         self._on_empty = on_empty
         self._connections: dict[int, Connection] = {}  # by fd
-        self._lingering = Lingering(self.loop)
+        self._lingering = Lingering(self.loop, self._flush_later)
         self._closed: list[int] = []
-        self._returned: list[int] = []
+        self._released: list[int] = []
         self._flush_due = False
         self._handle_other_error = self.loop.error_handler
         self.loop.error_handler = self._on_error
         self._epoll = epoll.fromfd(self.loop.fileno())
         waits = [seconds / 4 for seconds in service.patience.values()]
-        interval = min(_CHECK_SECONDS, *waits)
+        interval = min(_CHECK_SECONDS, service.pulse, *waits)
         self._checks = self.loop.timer(interval, interval)
         self._checks.start(self._check)
-        os.register_at_fork(after_in_child=self._disown)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -126,7 +138,12 @@ class Engine:
         return not self._connections and not len(self._lingering)
 
     def borrow(self, loan: Loan, fd: int) -> None:
-        """Serve a connection that was lent."""
+        """Serve a connection that was lent, unless it was recalled on its way here."""
+        if is_recalled(self._states, loan.id):
+            os.close(fd)
+            self._released.append(loan.id)
+            self._flush_later()
+            return
         entrance = self._entrances[loan.listener]
         peer = (loan.host, str(loan.port))
         self._begin(self.kind.connection(self, self._states, loan.id, fd, entrance, peer))
@@ -140,13 +157,16 @@ class Engine:
     def return_idle(self) -> None:
         """From now on, give back the loans that are idle."""
         self.on_idle = self._leave_idle
-        self.give_back_idle()
+        self.give_back_all()
 
-    def give_back_idle(self) -> None:
+    def give_back_all(self) -> None:
         """Give back the loans that are idle now."""
-        for connection in self._idle():
-            if not connection.pinned:
-                self._give_back(connection)
+        self._give_back([each for each in self._idle() if not each.pinned])
+
+    def give_back(self, count: int) -> None:
+        """Give so many idle loans back, or as many as there are; not one whose request is here."""
+        quiet = (each for each in self._idle() if not each.pinned and not _has_data(each.fd))
+        self._give_back(list(islice(quiet, count)))
 
     def end_idle(self) -> None:
         """End the idle connections, as there is nobody to give them to; but serve what has
@@ -161,13 +181,16 @@ class Engine:
         """Report what has ended since the last time."""
         self._flush_due = False
         closed, self._closed = self._closed, []
-        returned, self._returned = self._returned, []
-        for start in range(0, len(closed), _REPORT_SIZE):
-            self._report(Closed(closed[start : start + _REPORT_SIZE]))
-        for start in range(0, len(returned), _REPORT_SIZE):
-            self._report(Returned(returned[start : start + _REPORT_SIZE]))
-        if self.flags[0] and self.empty:
+        released, self._released = self._released, []
+        self._report_loans(Closed, closed)
+        self._report_loans(Released, released)
+        if self.flags[RETIRING] and self.empty:
             self._on_empty()
+
+    def disown(self) -> None:
+        """In a forked child: close the connections, of which it knows nothing."""
+        for fd in self._connections:
+            os.close(fd)
 
     # What connections ask for.
 
@@ -188,16 +211,12 @@ class Engine:
         """The connection is at its end, as its state says."""
         del self._connections[connection.fd]
         fd = connection.release()
-        if not connection.pinned:
+        if connection.pinned:
+            self._end_pinned(fd, connection.state)
+        else:
             os.close(fd)
             self._closed.append(connection.key)
-        elif connection.state == LoanState.CLOSED:
-            self._lingering.begin(fd)
-        else:
-            if connection.state == LoanState.RESPONDING:
-                reset_on_close(fd)
-            os.close(fd)
-        self._flush_later()
+            self._flush_later()
         if self.on_room is not None:
             self.made_room()
 
@@ -206,6 +225,23 @@ class Engine:
         if self.on_room is not None:
             on_room, self.on_room = self.on_room, None
             on_room()
+
+    # What a kind of worker asks for.
+
+    def obey_recall(self) -> None:
+        """Drop what the master has taken back while the app ran, without a word to the clients."""
+        lent = {each.key: each for each in self._connections.values() if not each.pinned}
+        for loan in to_drop(self.flags, self._states, lent):
+            connection = lent[loan]
+            del self._connections[connection.fd]
+            os.close(connection.release())
+            self._released.append(loan)
+        self._flush_later()
+
+    def report_room(self) -> None:
+        """Tell the master, which has asked for it, that a request can be begun."""
+        self.flags[WANTED] = 0
+        self._report(Room())
 
     # The parts.
 
@@ -218,22 +254,39 @@ class Engine:
         if connection.pinned:
             self._end(connection)
         else:
-            self._give_back(connection)
+            self._give_back([connection])
 
     def _end(self, connection: Connection) -> None:
         """Close the connection, unless a request has arrived on it."""
-        poller = poll()
-        poller.register(connection.fd, POLLIN)
-        if poller.poll(0):
+        if _has_data(connection.fd):
             connection.readable()
         else:
             connection.close()
 
-    def _give_back(self, connection: Connection) -> None:
-        del self._connections[connection.fd]
-        os.close(connection.release())
+    def _end_pinned(self, fd: int, state: int) -> None:
+        """Do as the master does with the others."""
+        if state == _CLOSED:
+            self._lingering.begin(fd)
+        else:
+            if state == _RESPONDING:
+                reset_on_close(fd)
+            os.close(fd)
+        if self.flags[RETIRING]:
+            self._flush_later()
+
+    def _give_back(self, connections: list[Connection]) -> None:
+        """Reported at once: until then they wait for nobody."""
+        for connection in connections:
+            del self._connections[connection.fd]
+            os.close(connection.give_back())
+        self._report_loans(Returned, [connection.key for connection in connections])
         self._flush_later()
-        self._returned.append(connection.key)
+
+    def _report_loans(
+        self, report: type[Closed] | type[Returned] | type[Released], loans: list[int]
+    ) -> None:
+        for start in range(0, len(loans), _REPORT_SIZE):
+            self._report(report(loans[start : start + _REPORT_SIZE]))
 
     def _flush_later(self) -> None:
         """At the end of this turn of the loop, once."""
@@ -249,15 +302,11 @@ class Engine:
         self._row.heartbeat[0] = now
         patience = self._patience
         for connection in list(self._connections.values()):
-            if now - connection.since > patience[connection.waiting]:
+            overdue = now - connection.since > patience[connection.waiting]
+            # While the app runs for one of them, others may be recalled.
+            if overdue and connection.fd >= 0:
                 connection.expire()
         self._lingering.expire(now)
-
-    def _disown(self) -> None:
-        """In a child that the app has forked: the clients are not its. Held on by a child that
-        lives on, their connections would not end."""
-        for fd in self._connections:
-            os.close(fd)
 
     def _on_error(
         self,
@@ -276,3 +325,9 @@ class Engine:
         else:
             self.failed = True
             self.kind.stop()
+
+
+def _has_data(fd: int) -> bool:
+    poller = poll()
+    poller.register(fd, POLLIN)
+    return bool(poller.poll(0))

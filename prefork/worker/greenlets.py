@@ -9,8 +9,13 @@ A body is read by the app while it arrives.
 
 from __future__ import annotations
 
+import faulthandler
+import os
+import signal
+import traceback
 from os import read
 from time import monotonic
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import gevent
@@ -19,6 +24,7 @@ from greenlet import getcurrent, greenlet
 from prefork.errors import HTTPError
 from prefork.http.body import Stream
 from prefork.http.request import Request
+from prefork.signals import DUMP_STACKS
 from prefork.wire.board import LoanState
 from prefork.worker.concurrent import ConcurrentConnection
 from prefork.worker.connection import HIGH_WATER, RECEIVE_SIZE, Waiting
@@ -162,7 +168,11 @@ class GreenletConnection(ConcurrentConnection):
 
 
 class Greenlets:
-    """Calls the app for each request in a greenlet of a pool."""
+    """Calls the app for each request in a greenlet of a pool.
+
+    Args:
+        stacks: the fd that stacks are dumped to on demand.
+    """
 
     connection: type[GreenletConnection] = GreenletConnection
     multithread = True
@@ -170,14 +180,21 @@ class Greenlets:
     # There are as many greenlets as there may be connections.
     full = False
 
-    def __init__(self) -> None:
+    def __init__(self, stacks: int) -> None:
         patch()
+        self._stacks = stacks
         self._hub = gevent.get_hub()
         self.loop = self._hub.loop
         self._main = getcurrent()
         self._idle: list[greenlet] = []
         # What was given to a greenlet that has not come back yet.
         self._entered: Exchange | None = None
+        # Those that wait for something in the middle of a request.
+        self._waiting: dict[greenlet, Exchange] = {}
+        # faulthandler sees the stack that is in use; it goes first, then this one.
+        faulthandler.unregister(DUMP_STACKS)
+        signal.signal(DUMP_STACKS, self._dump)
+        faulthandler.register(DUMP_STACKS, file=stacks, all_threads=True, chain=True)
 
     def begin(self, engine: Engine, app: App) -> None:
         """From now on requests are executed."""
@@ -193,9 +210,11 @@ class Greenlets:
         worker = self._idle.pop() if self._idle else greenlet(self._work, self._hub)
         self._entered = exchange
         worker.switch(exchange)
-        done = self._entered is None
+        if self._entered is None:
+            return True
         self._entered = None
-        return done
+        self._waiting[worker] = exchange
+        return False
 
     def run(self) -> None:
         """Let the hub run until `stop`."""
@@ -214,10 +233,21 @@ class Greenlets:
             if self._entered is exchange:
                 self._entered = None
             else:
+                del self._waiting[me]
                 # Not from here: what follows on the connection is to begin in the hub.
                 self.loop.run_callback(_connection(exchange).executed, exchange)
             self._idle.append(me)
             exchange = to_hub()
+
+    def _dump(self, number: int, frame: FrameType | None) -> None:
+        """Write down where the requests stand that wait."""
+        for each, exchange in self._waiting.items():
+            lines = traceback.StackSummary.extract(traceback.walk_stack(each.gr_frame))
+            where = "".join(
+                f'  File "{at.filename}", line {at.lineno} in {at.name}\n' for at in lines
+            )
+            text = f"Greenlet of {exchange} (most recent call first):\n{where}"
+            os.write(self._stacks, text.encode("utf-8", "backslashreplace"))
 
 
 def _connection(exchange: Exchange) -> GreenletConnection:

@@ -8,11 +8,12 @@ read and thrown away, until it closes too or a short deadline passes.
 from __future__ import annotations
 
 import os
+from _socket import SHUT_RDWR, SHUT_WR, SO_LINGER, SOL_SOCKET
+from _socket import socket as Socket  # noqa: N812  the one that gevent does not patch
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from _socket import SHUT_RDWR, SHUT_WR, SO_LINGER, SOL_SOCKET
-from _socket import socket as Socket  # noqa: N812  the one that gevent does not patch
 from gevent.libev.corecext import loop as Loop  # noqa: N812
 
 from prefork.wire.linger import LINGER_SECONDS, RESET_ON_CLOSE
@@ -25,10 +26,12 @@ class Lingering:
 
     Args:
         loop: where they are waited for.
+        ended: called when one has come to its end.
     """
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, ended: Callable[[], None]) -> None:
         self._loop = loop
+        self._ended = ended
         # By fd, in the order of their deadlines.
         self._watchers: dict[int, Any] = {}
         self._deadlines: dict[int, float] = {}
@@ -63,6 +66,7 @@ class Lingering:
         self._watchers.pop(fd).stop()
         del self._deadlines[fd]
         os.close(fd)
+        self._ended()
 
 
 def shut_down(fd: int, how: int = SHUT_RDWR) -> None:

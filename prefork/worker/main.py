@@ -14,10 +14,12 @@ from prefork import process, readiness, signals
 from prefork.accesslog import AccessLogger
 from prefork.errors import BootError, PreforkError
 from prefork.http.request import Limits
-from prefork.settings import Settings, home, idle_timeout
+from prefork.settings import Settings, home, idle_timeout, worker_kind
 from prefork.wire import messages
 from prefork.wire.assignment import Assignment
+from prefork.wire.board import RETIRING
 from prefork.wire.channel import ChannelClosed
+from prefork.worker.accepting import Accepting
 from prefork.worker.app import load_app
 from prefork.worker.connection import READ, WRITE, Waiting
 from prefork.worker.engine import Engine, Entrance, Service
@@ -28,11 +30,15 @@ from prefork.worker.sync import Sync
 from prefork.worker.threads import Threads
 from prefork.wsgi import environ_template
 
-KINDS: dict[str, Callable[[Settings], Kind]] = {
-    "sync": lambda settings: Sync(),
-    "threads": lambda settings: Threads(settings.threads),
-    "gevent": lambda settings: Greenlets(),
+KINDS: dict[str, Callable[[Assignment], Kind]] = {
+    "sync": lambda assignment: Sync(),
+    "threads": lambda assignment: Threads(assignment.settings.threads),
+    "gevent": lambda assignment: Greenlets(assignment.stacks),
 }
+
+# Idle connections that nobody can take over are ended after this part of kill_timeout, so that
+# there is time left for what has arrived on them.
+_LAST_CALL = 0.9
 
 _log = logging.getLogger("prefork.worker")
 
@@ -96,12 +102,14 @@ class Worker:
         self._assignment = assignment
         self._channel = assignment.channel
         self._lifecycle = Lifecycle(assignment.settings.wait_ready)
-        self._kind = KINDS[assignment.settings.worker_class](assignment.settings)
+        self._kind = KINDS[worker_kind(assignment.settings)](assignment)
         loop = self._kind.loop
         self._inbox = loop.io(self._channel.fileno(), READ)
         self._outbox = loop.io(self._channel.fileno(), WRITE)
         # The app may call ready() from any thread: only an async watcher can be woken from one.
         self._announcement = loop.async_()
+        # Connections that can't be given back stay until their next request, or this.
+        self._end_pinned = loop.timer(_LAST_CALL * assignment.settings.kill_timeout)
         self._signals = signals.SignalPipe({signal.SIGTERM})
         self._terminations = loop.io(self._signals.fileno(), READ)
         self._inbox.start(self._receive)
@@ -123,11 +131,18 @@ class Worker:
             _service(self._assignment, self._kind),
             self._assignment.board,
             self._assignment.row,
+            self._assignment.gate,
+            alone=lambda: self._channel.abandoned,
             report=self._report,
             on_empty=lambda: self._apply(Event.EMPTY),
         )
         self._kind.begin(self._engine, app)
+        settings = self._assignment.settings
+        self._accepting = Accepting(
+            self._engine, self._assignment.sockets, process.most_connections(settings)
+        )
         self._apply(Event.IMPORTED)
+        os.register_at_fork(after_in_child=self._disown)
         self._kind.run()
         self._engine.flush()
         return PreforkError.exit_code if self._engine.failed else 0
@@ -135,18 +150,28 @@ class Worker:
     def _apply(self, event: Event) -> None:
         action = self._lifecycle.apply(event)
         if action is Action.REPORT_READY:
+            self._accepting.begin()
             self._report(messages.Ready())
         elif action is Action.REPORT_LEAVING:
             self._report(messages.Leaving())
         elif action is Action.RETURN_IDLE:
+            self._accepting.end(all_that_waits=False)
             self._engine.return_idle()
+            self._end_pinned.start(self._engine.end_idle)
             self._exit_if_empty()
         elif action is Action.END_IDLE:
-            self._assignment.row.flags[0] = 1
+            self._assignment.row.flags[RETIRING] = 1
+            self._accepting.end(all_that_waits=True)
             self._engine.end_idle()
             self._exit_if_empty()
         elif action is Action.EXIT:
             self._kind.stop()
+
+    def _disown(self) -> None:
+        """In a child that the app has forked: clients and listeners are not its affair. As long as
+        it had them too, they would not end."""
+        self._engine.disown()
+        self._accepting.disown()
 
     def _exit_if_empty(self) -> None:
         if self._engine.empty:
@@ -176,6 +201,8 @@ class Worker:
                 self._engine.borrow(loan, fd)
         elif isinstance(command, messages.Drain):
             self._apply(Event.DRAIN if command.moving else Event.STOP)
+        elif isinstance(command, messages.GiveBack):
+            self._engine.give_back(command.count)
         else:
             logs = self._assignment.logs
             files = [logs.error.file, logs.access]
@@ -214,6 +241,7 @@ def _service(assignment: Assignment, kind: Kind) -> Service:
             Waiting.CLIENT: settings.send_timeout,
             Waiting.APP: math.inf,
         },
+        pulse=settings.timeout / 4 if settings.timeout else math.inf,
         keeps_alive=settings.keepalive > 0,
         access=access,
     )
@@ -245,6 +273,7 @@ def _close_what_is_not_ours(assignment: Assignment) -> None:
     """Every other fd is a client's connection that the master has lent to somebody."""
     logs = assignment.logs
     keep = {assignment.channel.fileno(), assignment.stacks, logs.error.file.fd}
+    keep.update(sock.fileno() for sock in assignment.sockets)
     if logs.access is not None:
         keep.add(logs.access.fd)
     process.close_all_fds_but(keep)

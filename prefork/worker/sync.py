@@ -1,6 +1,7 @@
 """The kind `sync`: the app is called in the loop, one request at a time.
 
-While it runs, the loop stands still: what other clients send waits in the kernel. Requests are
+While it runs, the loop stands still: what other clients send waits in the kernel, and the master
+may take their connections back, as the worker lets go of its gate for that time. Requests are
 received whole before, and the end of a response is sent by the loop after, so a slow client costs
 a buffer, not the worker; only a response larger than that buffer makes the app wait for it.
 """
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gevent.libev.corecext import loop as Loop  # noqa: N812
 
+from prefork.wire.board import BUSY, RECALLED, WANTED
 from prefork.worker.connection import Connection
 from prefork.wsgi import App, Exchange
 
@@ -33,12 +35,28 @@ class Sync:
     def begin(self, engine: Engine, app: App) -> None:
         """From now on requests are executed."""
         self._app = app
+        self._engine = engine
         self._counters = engine.counters
+        self._flags = engine.flags
+        gate = engine.gate
+        self._let_go = gate.let_go if gate is not None else _do_nothing
+        self._try_take = gate.try_take if gate is not None else bool
 
     def execute(self, exchange: Exchange) -> bool:
         """Call the app: it is done when this returns."""
+        flags = self._flags
         self._counters[0] += 1
+        flags[BUSY] = 1
+        self._let_go()
         exchange.run(self._app)
+        if not self._try_take(False):
+            self._wait_for_the_gate()
+        flags[BUSY] = 0
+        # First of all: events of recalled connections may be pending.
+        if flags[RECALLED]:
+            self._engine.obey_recall()
+        if flags[WANTED]:
+            self._engine.report_room()
         return True
 
     def run(self) -> None:
@@ -48,3 +66,11 @@ class Sync:
     def stop(self) -> None:
         """Have `run` return."""
         self.loop.break_()
+
+    def _wait_for_the_gate(self) -> None:
+        if self._engine.gate is not None:
+            self._engine.gate.take(self._engine.alone)
+
+
+def _do_nothing() -> None:
+    """Where there is no gate, nobody waits for it."""

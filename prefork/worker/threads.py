@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from gevent.libev.corecext import loop as Loop  # noqa: N812
 
+from prefork.wire.board import BUSY, WANTED
 from prefork.worker.concurrent import ConcurrentConnection
 from prefork.worker.connection import HIGH_WATER, Waiting
 from prefork.wsgi import App, Disconnected, Exchange
@@ -159,6 +160,7 @@ class Threads:
         """From now on requests are executed."""
         self._engine = engine
         self._counters = engine.counters
+        self._flags = engine.flags
         for number in range(1, self._count + 1):
             threading.Thread(
                 target=self._work, args=(app,), name=f"prefork-{number}", daemon=True
@@ -168,6 +170,8 @@ class Threads:
         """Have a thread call the app; False, as it is not done yet."""
         self._counters[0] += 1
         self._running += 1
+        if self.full:
+            self._flags[BUSY] = 1
         exchange.lock = threading.Lock()
         connection = exchange.transport
         assert isinstance(connection, ThreadConnection)
@@ -242,6 +246,8 @@ class Threads:
             connection = self._postponed.popleft()
             if connection.fd >= 0:
                 connection.admit()
+        if self._flags[WANTED] and not self.full:
+            self._engine.report_room()
 
     def _send(self, relay: Relay, data: bytes, more: bytes) -> None:
         connection = relay.connection
@@ -254,6 +260,7 @@ class Threads:
 
     def _executed(self, exchange: Exchange) -> None:
         self._running -= 1
+        self._flags[BUSY] = 0
         relay = exchange.transport
         assert isinstance(relay, Relay)
         connection = relay.connection
@@ -263,7 +270,7 @@ class Threads:
     def _check(self) -> None:
         """Some requests have waited for a while: if no thread was free, they had better go."""
         if self._counters[0] == self._begun_before:
-            self._engine.give_back_idle()
+            self._engine.give_back_all()
         elif self._postponed:
             self._begun_before = self._counters[0]
             self._tick.start(self._check)

@@ -49,6 +49,19 @@ def _hold(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return _text(start_response, "held\n")
 
 
+def _note(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Take so many seconds, append the id to the file `notes`, and answer with who that was: the
+    query is `ID,SECONDS`."""
+    name, _, seconds = environ["QUERY_STRING"].partition(",")
+    if seconds:
+        time.sleep(float(seconds))
+    # One write to the end: whole, whoever else writes.
+    notes = os.open("notes", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(notes, f"{name}\n".encode())
+    os.close(notes)
+    return _text(start_response, f"{name} {environ['prefork.slot']}")
+
+
 def _stream(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain")])
     for number in range(20):
@@ -83,6 +96,7 @@ _PATHS: dict[str, Callable[[Environ, StartResponse], Iterable[bytes]]] = {
     "/environ": _environ,
     "/slow": _slow,
     "/hold": _hold,
+    "/note": _note,
     "/stream": _stream,
     "/upload": _upload,
     "/large": _large,

@@ -12,7 +12,7 @@ from prefork.master.dispatch import Dispatch, UnknownLoan
 
 
 def ring_of(*names: str, credit: int = 100) -> Dispatch[str, int]:
-    dispatch: Dispatch[str, int] = Dispatch()
+    dispatch: Dispatch[str, int] = Dispatch(lambda worker: 0)
     for name in names:
         dispatch.open(name, credit)
         dispatch.join(name)
@@ -38,8 +38,8 @@ def test_nobody_is_next_when_nobody_has_credit() -> None:
 
 
 def test_nobody_is_next_in_an_empty_ring() -> None:
-    assert Dispatch[str, int]().next_in_turn() is None
-    assert Dispatch[str, int]().least_busy() is None
+    assert Dispatch[str, int](lambda worker: 0).next_in_turn() is None
+    assert Dispatch[str, int](lambda worker: 0).least_busy() is None
 
 
 def test_a_worker_that_has_left_keeps_its_loans_but_gets_no_more() -> None:
