@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 KINDS = ("sync", "threads", "gevent")
-DISPATCHES = ("round-robin",)
+DISPATCHES = ("round-robin", "shared")
 THREADS = 4
 
 
