@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import time
 from dataclasses import dataclass
+
+# By name, before gevent replaces them in a worker by some that wait for its hub.
+from os import close as close_fd
+from select import PIPE_BUF, POLLOUT, poll
 from typing import IO
 
 from prefork.errors import UsageError
 
 STANDARD = "-"
-# A pipe that poll(2) calls writable takes this many bytes without waiting: PIPE_BUF, pipe(7).
-_PIPE_BUF = select.PIPE_BUF
 _SECRET_MODE = 0o640
 
 
@@ -73,7 +74,7 @@ class LogFile:
     def adopt(self, fd: int) -> None:
         """Go on with another open file, whose fd is closed; the number of ours stays the same."""
         os.dup2(fd, self.fd, inheritable=self.fd <= 2)
-        os.close(fd)
+        close_fd(fd)
 
     def __str__(self) -> str:
         return self._path or STANDARD
@@ -87,7 +88,8 @@ class LogFile:
         while data:
             if not _writable(self.fd):
                 return False
-            data = data[os.write(self.fd, data[:_PIPE_BUF]) :]
+            # So much a pipe takes without waiting that poll(2) calls writable: pipe(7).
+            data = data[os.write(self.fd, data[:PIPE_BUF]) :]
             self._cut = True
         return True
 
@@ -169,6 +171,6 @@ def set_level(level: str) -> None:
 
 
 def _writable(fd: int) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    return any(event & select.POLLOUT for _, event in poll.poll(0))
+    poller = poll()
+    poller.register(fd, POLLOUT)
+    return any(event & POLLOUT for _, event in poller.poll(0))

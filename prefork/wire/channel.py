@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import array
 import errno
-import os
-import select
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+
+# By name, before gevent replaces them in a worker by some that wait for its hub.
+from os import close as close_fd
+from select import poll
 from typing import Generic, TypeVar
 
 import msgspec
@@ -60,9 +62,9 @@ class Channel(Generic[S, R]):
     @property
     def abandoned(self) -> bool:
         """Whether the peer has closed its end, or is dead: unix(7), POLLHUP."""
-        poll = select.poll()
-        poll.register(self._sock, 0)
-        return bool(poll.poll(0))
+        poller = poll()
+        poller.register(self._sock, 0)
+        return bool(poller.poll(0))
 
     def send(self, message: S, fds: Sequence[int] = ()) -> None:
         """Send a message with up to `MAX_FDS` fds, or keep it until the peer has room.
@@ -105,9 +107,7 @@ class Channel(Generic[S, R]):
         """
         while True:
             try:
-                packet, ancillary, flags, _ = self._sock.recvmsg(
-                    _MAX_PACKET, _FD_SPACE, _CLOEXEC
-                )
+                packet, ancillary, flags, _ = self._sock.recvmsg(_MAX_PACKET, _FD_SPACE, _CLOEXEC)
             except BlockingIOError:
                 return
             except ConnectionResetError as gone:
@@ -117,7 +117,7 @@ class Channel(Generic[S, R]):
             fds = _descriptors(ancillary)
             if flags & _TRUNCATED:
                 for fd in fds:
-                    os.close(fd)
+                    close_fd(fd)
                 raise OSError(errno.EMFILE, "no fds left for what the peer sends")
             yield self._decode(packet), fds
 

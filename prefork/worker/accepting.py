@@ -13,8 +13,8 @@ from time import monotonic
 from typing import Any
 
 from prefork.wire.accept import ACCEPT_PAUSE, COMPLAINT_PAUSE, accept
-from prefork.worker.connection import READ
 from prefork.worker.engine import Engine
+from prefork.worker.transport import READ
 
 # So many connections are accepted before anything else gets its turn.
 _BATCH = 8

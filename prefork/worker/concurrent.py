@@ -10,13 +10,15 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from prefork.http.request import Request
-from prefork.worker.connection import Connection, Waiting
+from prefork.worker.connection import Connection
 from prefork.worker.lingering import shut_down
 from prefork.worker.outbound import Outbound
+from prefork.worker.transport import Waiting
 from prefork.wsgi import Exchange
 
 if TYPE_CHECKING:
-    from prefork.worker.engine import Engine, Entrance
+    from prefork.worker.engine import Engine
+    from prefork.worker.service import Entrance
 
 # A member of an Enum costs two look-ups.
 _APP = Waiting.APP

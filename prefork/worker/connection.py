@@ -1,9 +1,5 @@
 """A connection of a worker: bytes from its socket become requests, their responses bytes again.
 
-Each connection has one watcher, which waits for what the client sends, except while the rest of a
-response waits for the client to take it. So a request costs no system calls but a read and a
-write.
-
 What the worker has done with a loan stands on the board at all times: `BUSY` before anything is
 read, `RESPONDING` before the first byte of a response goes out, `IDLE` when the response is out
 and not one byte of a next request is held. If the worker dies, that is all the master knows.
@@ -11,52 +7,38 @@ and not one byte of a next request is held. If the worker dies, that is all the 
 
 from __future__ import annotations
 
-from enum import Enum
 from http import HTTPStatus
-from os import read, write, writev
+from os import read, write
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prefork.errors import HTTPError
 from prefork.http import response
 from prefork.http.request import Phase, Request, RequestParser
-from prefork.wire.board import RETIRING, LoanState
-from prefork.worker.outbound import Outbound
+from prefork.wire.board import RETIRING
+from prefork.worker.transport import (
+    BUSY,
+    CLOSED,
+    ENDED,
+    IDLE,
+    READ,
+    SocketTransport,
+    Waiting,
+)
 from prefork.wsgi import Disconnected, Exchange
 
 if TYPE_CHECKING:
-    from prefork.worker.engine import Engine, Entrance
+    from prefork.worker.engine import Engine
+    from prefork.worker.service import Entrance
 
-# Constants of modules, not members of enums: these are looked up for each request.
-_BUSY = int(LoanState.BUSY)
-_IDLE = int(LoanState.IDLE)
-_RESPONDING = int(LoanState.RESPONDING)
-_CLOSED = int(LoanState.CLOSED)
-_ENDED = int(LoanState.ENDED)
-_RETURNED = int(LoanState.RETURNED)
-
-READ, WRITE = 1, 2  # of libev
 RECEIVE_SIZE = 65536
-# So many bytes of a response are kept for a client that is slow to take them, without asking the
-# app to wait.
-HIGH_WATER = 1 << 20
 
-
-class Waiting(Enum):
-    """What the connection waits for, each with a patience of its own."""
-
-    NEXT_REQUEST = "keepalive"
-    HEAD = "header_timeout"
-    BODY = "body_timeout"
-    CLIENT = "send_timeout"
-    APP = "the app"
-
-
+# Members of an enum cost two look-ups.
 _NEXT_REQUEST, _HEAD, _BODY = Waiting.NEXT_REQUEST, Waiting.HEAD, Waiting.BODY
 _BETWEEN_REQUESTS, _IN_HEAD = Phase.IDLE, Phase.HEAD
 
 
-class Connection:
+class Connection(SocketTransport):
     """One connection, from the moment it is had until it is closed or given back.
 
     Args:
@@ -65,26 +47,9 @@ class Connection:
         fd: its socket, which does not block.
         entrance: where it came in.
         peer: REMOTE_ADDR and REMOTE_PORT.
-
-    `since` is when its current wait began or last made progress, by the engine's clock. There is
-    no watcher before there was something to wait for.
     """
 
-    __slots__ = (
-        "_closing",
-        "_engine",
-        "_entrance",
-        "_outbound",
-        "_parser",
-        "_peer",
-        "_refused",
-        "_states",
-        "_watcher",
-        "fd",
-        "key",
-        "since",
-        "waiting",
-    )
+    __slots__ = ("_closing", "_entrance", "_parser", "_peer", "_refused")
 
     def __init__(
         self,
@@ -95,32 +60,25 @@ class Connection:
         entrance: Entrance,
         peer: tuple[str, str],
     ) -> None:
-        self._engine = engine
-        self._states = states
-        self.key = key
-        self.fd = fd
+        super().__init__(engine, states, key, fd)
         self._entrance = entrance
         self._peer = peer
         self._parser: RequestParser | None = None
-        # What the client has not taken yet, and whether the connection ends when it has.
-        self._outbound: Outbound | None = None
+        # Whether the connection ends when the client has taken what it has not taken yet.
         self._closing = False
         self._refused: HTTPError | None = None
-        self.waiting = _NEXT_REQUEST
-        self.since = engine.clock
-        self._watcher: Any = None
 
     # What the loop calls.
 
     def readable(self) -> None:
         """The client has sent something, or is gone."""
         states, key = self._states, self.key
-        states[key] = _BUSY
+        states[key] = BUSY
         try:
             data = read(self.fd, RECEIVE_SIZE)
         except BlockingIOError:
             if self.waiting is _NEXT_REQUEST:
-                states[key] = _IDLE
+                states[key] = IDLE
             self._watch_input()
             return
         except OSError:
@@ -135,23 +93,6 @@ class Connection:
                 self._serve(request)
                 return
         self._parse(data)
-
-    def writable(self) -> None:
-        """The client takes more of its response."""
-        outbound = self._outbound
-        assert outbound is not None
-        try:
-            outbound.flush()
-        except OSError:
-            self.lose()
-            return
-        self.since = self._engine.clock
-        if outbound.size:
-            outbound.rest()
-            return
-        self._outbound = None
-        self._watch(READ)
-        self._written()
 
     def expire(self) -> None:
         """The wait has taken too long; but what has arrived meanwhile counts."""
@@ -176,78 +117,13 @@ class Connection:
             return False
         return self._parser is None or not self._parser.requests
 
-    def send(self, data: bytes, more: bytes = b"") -> None:
-        """Send a part of a response; what the client does not take at once is kept.
-
-        Raises:
-            Disconnected: the client is gone, or has taken nothing for `send_timeout` while the
-                app waited for it.
-        """
-        self._states[self.key] = _RESPONDING
-        sent = 0
-        if self._outbound is None:
-            try:
-                sent = writev(self.fd, (data, more)) if more else write(self.fd, data)
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                raise Disconnected from error
-            if sent == len(data) + len(more):
-                return
-            self._outbound = Outbound(self.fd)
-        self._outbound.add(data, min(sent, len(data)))
-        self._outbound.add(more, max(0, sent - len(data)))
-        self._hold_up(self._outbound)
-
     # The end.
-
-    @property
-    def idle(self) -> bool:
-        """Whether the connection is between two requests."""
-        return self.waiting is _NEXT_REQUEST
-
-    def lose(self) -> None:
-        """The client is gone, or takes nothing."""
-        self.close()
-
-    @property
-    def state(self) -> int:
-        """What the board says: a `LoanState`."""
-        return self._states[self.key]
-
-    @property
-    def pinned(self) -> bool:
-        """Whether nobody else has the connection, as this worker has accepted it."""
-        return type(self._states) is bytearray
 
     def release(self) -> int:
         """Let go of the socket, and of all else: the fd, which is still open."""
-        # The watcher before the fd: epoll watches the open file, which the master keeps open.
-        if self._watcher is not None:
-            self._watcher.stop()
-            if not self.pinned:
-                self._engine.unwatch(self.fd)
         if self._parser is not None:
             self._parser.close()
-        fd, self.fd = self.fd, -1
-        return fd
-
-    def give_back(self) -> int:
-        """Return the idle loan: the fd, which is to be closed. Nothing is sent to the client."""
-        # Or it might be recalled as well, before the master has read that it was returned.
-        self._states[self.key] = _RETURNED
-        return self.release()
-
-    def close(self, state: int | None = None) -> None:
-        """End the connection: with this state, or by what the board says now."""
-        states, key = self._states, self.key
-        if state is not None:
-            states[key] = state
-        elif states[key] == _BUSY:
-            states[key] = _CLOSED
-        elif states[key] != _RESPONDING:
-            states[key] = _ENDED
-        self._engine.closed(self)
+        return SocketTransport.release(self)  # super() costs as much as a call
 
     # The parts.
 
@@ -309,7 +185,7 @@ class Connection:
         if parser.requests:
             # Not before: with its last byte out and nothing begun, a loan is RESPONDING or IDLE.
             # If it were BUSY and the worker died, the master would send a 502 behind it.
-            self._states[self.key] = _BUSY
+            self._states[self.key] = BUSY
             return parser.requests.popleft()
         if self._refused is not None:
             self._refuse(self._refused)
@@ -323,7 +199,7 @@ class Connection:
         """The connection is idle."""
         self.waiting = _NEXT_REQUEST
         self.since = now
-        self._states[self.key] = _IDLE
+        self._states[self.key] = IDLE
         if self._watcher is None:
             self._watch(READ)
         if self._engine.on_idle is not None:
@@ -332,7 +208,7 @@ class Connection:
     def _await_rest(self, parser: RequestParser) -> None:
         """A part of a request has arrived. A head has to arrive within its time, however many
         parts it comes in; of a body each part has its own time."""
-        self._states[self.key] = _BUSY
+        self._states[self.key] = BUSY
         waiting = _HEAD if parser.phase is _IN_HEAD else _BODY
         if waiting is not self.waiting or waiting is _BODY:
             self.since = self._engine.clock
@@ -346,7 +222,7 @@ class Connection:
         """The last response is out. A client whose wish this is sends nothing more; another may
         be about to."""
         over = not request.persistent and request.body is None
-        self.close(_ENDED if over else _CLOSED)
+        self.close(ENDED if over else CLOSED)
 
     def _break_off(self, exchange: Exchange) -> None:
         """The client has got no whole response."""
@@ -366,7 +242,7 @@ class Connection:
             self._closing = True
             self._await_client(self._outbound)
         else:
-            self.close(_CLOSED)
+            self.close(CLOSED)
 
     def _time_out(self) -> None:
         if self.waiting is _NEXT_REQUEST:
@@ -377,44 +253,12 @@ class Connection:
     def _written(self) -> None:
         """The client has taken all of a response."""
         if self._closing:
-            self.close(_CLOSED)
+            self.close(CLOSED)
         elif self._parser is not None:
             self.waiting = _NEXT_REQUEST
             self._proceed()
         else:
             self._rest(self._engine.clock)
-
-    def _hold_up(self, outbound: Outbound) -> None:
-        """Have the app wait if too much is kept for the client.
-
-        Raises:
-            Disconnected: the client is gone, or takes nothing.
-        """
-        try:
-            while outbound.size > HIGH_WATER:
-                outbound.wait(self._engine.patience(Waiting.CLIENT))
-                outbound.flush()
-        except OSError as error:
-            raise Disconnected from error
-        if not outbound.size:
-            self._outbound = None
-
-    def _await_client(self, outbound: Outbound) -> None:
-        """Send the rest when the client takes it; until then nothing is read from it."""
-        outbound.rest()
-        self.waiting = Waiting.CLIENT
-        self.since = self._engine.clock
-        self._watch(WRITE)
-
-    def _watch_input(self) -> None:
-        if self._watcher is None:
-            self._watch(READ)
-
-    def _watch(self, event: int) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-        self._watcher = self._engine.loop.io(self.fd, event)
-        self._watcher.start(self.readable if event == READ else self.writable)
 
     def _send_continue(self) -> None:
         """An interim response: RFC 9110, section 15.2.1. A client that does not take these few

@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
+from os import close as close_fd
 from select import POLLIN, epoll, poll
 from time import monotonic
 from types import TracebackType
-from typing import Any
 
-from prefork.accesslog import AccessLogger
-from prefork.http.heads import Heads
-from prefork.http.request import Limits, RequestParser
 from prefork.wire.board import RETIRING, WANTED, Board, LoanState, Row
 from prefork.wire.gate import Gate
 from prefork.wire.messages import Closed, Loan, Released, Report, Returned, Room
 from prefork.wire.recall import is_recalled, to_drop
-from prefork.worker.connection import Connection, Waiting
-from prefork.worker.kind import Kind
+from prefork.worker.connection import Connection
 from prefork.worker.lingering import Lingering, reset_on_close
+from prefork.worker.service import Service
+from prefork.worker.transport import SocketTransport, Waiting
 
 # Clients' patience is checked at least this often, in seconds.
 _CHECK_SECONDS = 1.0
@@ -35,39 +31,6 @@ _REPORT_SIZE = 2000
 _CLOSED, _RESPONDING = int(LoanState.CLOSED), int(LoanState.RESPONDING)
 
 _log = logging.getLogger("prefork.worker")
-
-
-class Entrance:
-    """Where connections come in: what all requests by one listener have in common.
-
-    Args:
-        template: the environ that each request begins with.
-        limits: what is accepted.
-        streaming: whether bodies are read while they arrive.
-    """
-
-    def __init__(self, template: dict[str, Any], limits: Limits, streaming: bool) -> None:
-        self._template = template
-        self._limits = limits
-        self._streaming = streaming
-        self.heads = Heads(limits.line)
-
-    def parser(self, peer: tuple[str, str]) -> RequestParser:
-        """A parser for the requests of this client."""
-        return RequestParser(self._template, peer, self._limits, self._streaming)
-
-
-@dataclass(frozen=True)
-class Service:
-    """What is served, and how: `patience` are the seconds that each wait for a client may take,
-    `pulse` those after which the worker must have shown that it lives."""
-
-    kind: Kind
-    entrances: tuple[Entrance, ...]
-    patience: dict[Waiting, float]
-    pulse: float
-    keeps_alive: bool
-    access: AccessLogger | None
 
 
 class Engine:
@@ -140,7 +103,7 @@ class Engine:
     def borrow(self, loan: Loan, fd: int) -> None:
         """Serve a connection that was lent, unless it was recalled on its way here."""
         if is_recalled(self._states, loan.id):
-            os.close(fd)
+            close_fd(fd)
             self._released.append(loan.id)
             self._flush_later()
             return
@@ -190,7 +153,7 @@ class Engine:
     def disown(self) -> None:
         """In a forked child: close the connections, of which it knows nothing."""
         for fd in self._connections:
-            os.close(fd)
+            close_fd(fd)
 
     # What connections ask for.
 
@@ -207,14 +170,14 @@ class Engine:
         with contextlib.suppress(OSError):  # the watcher was new, or its events are forgotten
             self._epoll.unregister(fd)
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: SocketTransport) -> None:
         """The connection is at its end, as its state says."""
         del self._connections[connection.fd]
         fd = connection.release()
         if connection.pinned:
             self._end_pinned(fd, connection.state)
         else:
-            os.close(fd)
+            close_fd(fd)
             self._closed.append(connection.key)
             self._flush_later()
         if self.on_room is not None:
@@ -234,7 +197,7 @@ class Engine:
         for loan in to_drop(self.flags, self._states, lent):
             connection = lent[loan]
             del self._connections[connection.fd]
-            os.close(connection.release())
+            close_fd(connection.release())
             self._released.append(loan)
         self._flush_later()
 
@@ -270,7 +233,7 @@ class Engine:
         else:
             if state == _RESPONDING:
                 reset_on_close(fd)
-            os.close(fd)
+            close_fd(fd)
         if self.flags[RETIRING]:
             self._flush_later()
 
@@ -278,7 +241,7 @@ class Engine:
         """Reported at once: until then they wait for nobody."""
         for connection in connections:
             del self._connections[connection.fd]
-            os.close(connection.give_back())
+            close_fd(connection.give_back())
         self._report_loans(Returned, [connection.key for connection in connections])
         self._flush_later()
 

@@ -27,13 +27,15 @@ from prefork.http.request import Request
 from prefork.signals import DUMP_STACKS
 from prefork.wire.board import LoanState
 from prefork.worker.concurrent import ConcurrentConnection
-from prefork.worker.connection import HIGH_WATER, RECEIVE_SIZE, Waiting
+from prefork.worker.connection import RECEIVE_SIZE
 from prefork.worker.outbound import Outbound
 from prefork.worker.patch import patch
+from prefork.worker.transport import HIGH_WATER, Waiting
 from prefork.wsgi import App, Disconnected, Exchange
 
 if TYPE_CHECKING:
-    from prefork.worker.engine import Engine, Entrance
+    from prefork.worker.engine import Engine
+    from prefork.worker.service import Entrance
 
 # So many bytes of a body are received before the app has read them.
 BODY_HIGH_WATER = 1 << 18
@@ -237,6 +239,7 @@ class Greenlets:
                 # Not from here: what follows on the connection is to begin in the hub.
                 self.loop.run_callback(_connection(exchange).executed, exchange)
             self._idle.append(me)
+            del exchange  # with the body of its request, for as long as there is no other
             exchange = to_hub()
 
     def _dump(self, number: int, frame: FrameType | None) -> None:

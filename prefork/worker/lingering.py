@@ -7,10 +7,11 @@ read and thrown away, until it closes too or a short deadline passes.
 
 from __future__ import annotations
 
-import os
 from _socket import SHUT_RDWR, SHUT_WR, SO_LINGER, SOL_SOCKET
 from _socket import socket as Socket  # noqa: N812  the one that gevent does not patch
 from collections.abc import Callable
+from os import close as close_fd
+from os import read
 from time import monotonic
 from typing import Any
 
@@ -54,7 +55,7 @@ class Lingering:
 
     def _on_leftover(self, fd: int) -> None:
         try:
-            ended = not os.read(fd, 65536)
+            ended = not read(fd, 65536)
         except BlockingIOError:
             return
         except OSError:
@@ -65,7 +66,7 @@ class Lingering:
     def _end(self, fd: int) -> None:
         self._watchers.pop(fd).stop()
         del self._deadlines[fd]
-        os.close(fd)
+        close_fd(fd)
         self._ended()
 
 

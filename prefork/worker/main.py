@@ -21,13 +21,14 @@ from prefork.wire.board import RETIRING
 from prefork.wire.channel import ChannelClosed
 from prefork.worker.accepting import Accepting
 from prefork.worker.app import load_app
-from prefork.worker.connection import READ, WRITE, Waiting
-from prefork.worker.engine import Engine, Entrance, Service
+from prefork.worker.engine import Engine
 from prefork.worker.greenlets import Greenlets
 from prefork.worker.kind import Kind
 from prefork.worker.lifecycle import Action, Event, Lifecycle
+from prefork.worker.service import Entrance, Service
 from prefork.worker.sync import Sync
 from prefork.worker.threads import Threads
+from prefork.worker.transport import READ, WRITE, Waiting
 from prefork.wsgi import environ_template
 
 KINDS: dict[str, Callable[[Assignment], Kind]] = {

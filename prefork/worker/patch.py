@@ -1,4 +1,8 @@
-"""Making the standard library's waits gevent's, before the app is imported."""
+"""Making the standard library's waits gevent's, before the app is imported.
+
+What the worker itself uses of it, it has imported by name before, so that it is not patched:
+gevent's `os.close` and `select.poll` wait for the hub, in which our callbacks run.
+"""
 
 from __future__ import annotations
 

@@ -20,11 +20,12 @@ from gevent.libev.corecext import loop as Loop  # noqa: N812
 
 from prefork.wire.board import BUSY, WANTED
 from prefork.worker.concurrent import ConcurrentConnection
-from prefork.worker.connection import HIGH_WATER, Waiting
+from prefork.worker.transport import HIGH_WATER, Waiting
 from prefork.wsgi import App, Disconnected, Exchange
 
 if TYPE_CHECKING:
-    from prefork.worker.engine import Engine, Entrance
+    from prefork.worker.engine import Engine
+    from prefork.worker.service import Entrance
 
 # So long a request waits for a thread before it may go to another worker, in seconds.
 TICK_SECONDS = 0.015
@@ -213,6 +214,7 @@ class Threads:
             self._set_to_work()
             exchange.run(app)
             self.hand_over(exchange)
+            del exchange  # with the body of its request, for as long as there is no other
 
     def _sleep(self, alarm: threading.Lock) -> None:
         """In a thread: wait until there may be a request."""
