@@ -9,6 +9,7 @@ import os
 import resource
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -168,7 +169,7 @@ def test_a_stream_is_read_in_any_sizes_however_it_arrives(
 @given(cuts=st.sets(st.integers(1, len(TEXT) - 1)))
 def test_a_stream_has_the_lines_of_a_file(cuts: set[int]) -> None:
     places = [0, *sorted(cuts), len(TEXT)]
-    parts = [TEXT[start:end] for start, end in zip(places, places[1:], strict=False)]
+    parts = [TEXT[start:end] for start, end in pairwise(places)]
     assert list(Arriving(list(parts)).file) == io.BytesIO(TEXT).readlines()
     file = Arriving(list(parts)).file
     assert [file.readline(2), file.readline(), file.read(1)] == [b"on", b"e\n", b"t"]

@@ -16,6 +16,7 @@ import pytest
 from tests.apps import contract
 from tests.apps.contract import WAYS
 from tests.apps.contract_mistakes import BAD_HEADERS, BAD_STATUS, MISTAKES
+from tests.conftest import Serve
 from tests.support.modes import Mode
 from tests.support.rawhttp import Response, Wire, chunked, request, running, show_log_of_failure
 from tests.support.server import Server, eventually
@@ -266,14 +267,17 @@ def test_a_body_arrives_whole_and_in_memory_up_to_one_mebibyte(
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_nothing_is_left_of_a_large_body(server: Server, wire: Wire, framing: str) -> None:
-    pid = int(wire.get("/pid").text)
+def test_nothing_is_left_of_a_large_body(serve: Serve, mode: Mode, framing: str) -> None:
+    """Not even if it was the first request, or is the last."""
+    server = serve("tests.apps.contract:app", **mode.settings)
+    pid = server.workers()[1]
     body = os.urandom(2 * MIB)
-    if framing == "length":
-        wire.send(request("POST", "/digest", body=body))
-    else:
-        wire.send(request("POST", "/digest", "Transfer-Encoding: chunked") + chunked(body))
-    assert wire.response().status == 200
+    with Wire(server.port) as wire:
+        if framing == "length":
+            wire.send(request("POST", "/digest", body=body))
+        else:
+            wire.send(request("POST", "/digest", "Transfer-Encoding: chunked") + chunked(body))
+        assert wire.response().status == 200
 
     def open_temporary_files() -> list[str]:
         links = Path(f"/proc/{pid}/fd").iterdir()
