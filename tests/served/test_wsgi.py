@@ -19,7 +19,7 @@ from tests.apps.contract_mistakes import BAD_HEADERS, BAD_STATUS, MISTAKES
 from tests.conftest import Serve
 from tests.support.modes import Mode
 from tests.support.rawhttp import Response, Wire, chunked, request, running, show_log_of_failure
-from tests.support.server import Server, eventually
+from tests.support.server import Server, eventually, open_files
 
 MIB = 1 << 20
 _numbers = count()
@@ -280,13 +280,7 @@ def test_nothing_is_left_of_a_large_body(serve: Serve, mode: Mode, framing: str)
         assert wire.response().status == 200
 
     def open_temporary_files() -> list[str]:
-        links = Path(f"/proc/{pid}/fd").iterdir()
-        targets = [os.readlink(link) for link in links]
-        return [
-            target
-            for target in targets
-            if target.endswith("(deleted)") and not target.startswith("/memfd:")
-        ]
+        return [name for name in open_files(pid) if re.search(r"(?<!stacks) \(deleted\)$", name)]
 
     eventually(lambda: not open_temporary_files(), "the temporary file to be closed")
 
@@ -339,11 +333,7 @@ def test_a_file_that_was_sent_is_closed(server: Server, wire: Wire) -> None:
         wire.send(request(method, "/file"))
         wire.response(method)
 
-    def open_files() -> list[str]:
-        links = Path(f"/proc/{pid}/fd").iterdir()
-        return [target for link in links if (target := os.readlink(link)) == contract.__file__]
-
-    eventually(lambda: not open_files(), "the file to be closed")
+    eventually(lambda: contract.__file__ not in open_files(pid), "the file to be closed")
 
 
 def test_a_field_that_is_given_twice_is_sent_twice(wire: Wire) -> None:
