@@ -4,9 +4,9 @@ The loop's thread receives and sends; the others only run the app. What they wan
 they are done with, they put into a queue, and wake the loop: libev's async watcher is the only one
 that may be touched from another thread.
 
-A request is not read before a thread is free for it: on the connection of a worker that is full
-it still belongs to whoever has room. If no thread becomes free for a while, the connections go
-back to the master.
+A request is not read before a thread is free for it, or will be at once: on the connection of a
+worker that is full it still belongs to whoever has room. If no thread becomes free for a while,
+the connections go back to the master.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from gevent.libev.corecext import loop as Loop  # noqa: N812
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 # So long a request waits for a thread before it may go to another worker, in seconds.
 TICK_SECONDS = 0.015
+# While requests take less than this, in seconds, so many may wait here for a thread.
+_BRISK_SECONDS = 0.002
+_MOST_AHEAD = 64
 
 # A member of an Enum costs two look-ups.
 _NEXT_REQUEST = Waiting.NEXT_REQUEST
@@ -54,12 +58,12 @@ class ThreadConnection(ConcurrentConnection):
     def readable(self) -> None:
         """The client has sent something, or is gone."""
         kind = self._engine.kind
-        if kind.full and self.waiting is _NEXT_REQUEST:
-            assert isinstance(kind, Threads)
+        assert isinstance(kind, Threads)
+        if self.waiting is _NEXT_REQUEST and kind.full and not kind.brisk:
             self._pause()
             kind.postpone(self)
         else:
-            super().readable()
+            ConcurrentConnection.readable(self)  # super() costs as much as a call
 
     def expire(self) -> None:
         """The wait has taken too long; but what has arrived meanwhile counts."""
@@ -151,6 +155,18 @@ class Threads:
         self._end_of_turn.start(self._set_to_work)
         self._tick = self.loop.timer(TICK_SECONDS)
         self._begun_before = 0
+        # When a thread last took a request, and whether the last one was done soon.
+        self._taken_at = 0.0
+        self._quick = False
+
+    @property
+    def brisk(self) -> bool:
+        """Whether a thread will be free at once, by all that is known."""
+        return (
+            self._quick
+            and len(self._requests) < _MOST_AHEAD
+            and monotonic() - self._taken_at < _BRISK_SECONDS
+        )
 
     @property
     def full(self) -> bool:
@@ -212,7 +228,9 @@ class Threads:
                 self._sleep(alarm)
                 continue
             self._set_to_work()
+            self._taken_at = began = monotonic()
             exchange.run(app)
+            self._quick = monotonic() - began < _BRISK_SECONDS
             self.hand_over(exchange)
             del exchange  # with the body of its request, for as long as there is no other
 
@@ -262,7 +280,7 @@ class Threads:
 
     def _executed(self, exchange: Exchange) -> None:
         self._running -= 1
-        self._flags[BUSY] = 0
+        self._flags[BUSY] = self.full
         relay = exchange.transport
         assert isinstance(relay, Relay)
         connection = relay.connection
