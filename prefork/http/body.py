@@ -96,7 +96,9 @@ class Stream(io.RawIOBase):
 
     def comes(self, most: int) -> bool:
         """Whether what is left is on its way, and at most so many bytes."""
-        return self.left <= most and not (self.left and self.expects)
+        if not self.left:
+            return True
+        return self.left <= most and not self.expects and self.failure is None
 
     def feed(self, data: bytes) -> None:
         """Add the next bytes."""

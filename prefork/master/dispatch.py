@@ -261,6 +261,10 @@ class Dispatch(Generic[W, C]):
 
     # What the ticks ask.
 
+    def serving(self) -> list[W]:
+        """The workers in the ring."""
+        return list(self._ring)
+
     def workers(self) -> Iterable[W]:
         """All workers with books."""
         return self._books.keys()

@@ -16,7 +16,7 @@ from time import monotonic
 from prefork.master.custody import Connection
 from prefork.master.dispatch import Dispatch
 from prefork.master.link import Link
-from prefork.wire.board import BUSY, WANTED, Board
+from prefork.wire.board import ALONE, BUSY, WANTED, Board
 from prefork.wire.messages import GiveBack
 from prefork.wire.recall import take_back
 
@@ -55,8 +55,15 @@ class Fairness:
         self._tries = 0
         self._ended = False
 
+    def ring_changed(self) -> None:
+        """Somebody has joined the ring, or left it."""
+        serving = self._dispatch.serving()
+        for link in serving:
+            link.row.flags[ALONE] = len(serving) < 2
+        self.wake()
+
     def wake(self) -> None:
-        """Something was lent, or the ring has changed: there may be something to see to."""
+        """Something was lent, or can be: there may be something to see to."""
         if not self._ended:
             self._interval = TICK
             self.deadline = min(self.deadline, monotonic() + TICK)

@@ -66,13 +66,14 @@ class Lending:
     def join(self, link: Link) -> None:
         """The worker serves."""
         self._dispatch.join(link, scarce=bool(self._waiting))
+        self._fairness.ring_changed()
         self._fairness.even_out()
         self._use_room()
 
     def leave(self, link: Link) -> None:
         """The worker borrows no more."""
         self._dispatch.leave(link)
-        self._fairness.wake()
+        self._fairness.ring_changed()
 
     def bury(self, link: Link, was_killed: bool) -> None:
         """The worker is dead: see to every connection that it had, by what the board says.

@@ -38,7 +38,7 @@ class Accepting:
         self._watchers: list[Any] = [
             engine.loop.io(listener.fileno(), READ) for listener in listeners
         ]
-        self._retry = engine.loop.timer(ACCEPT_PAUSE)
+        self._retry: Any = None
         self._complain_again = -math.inf
 
     def begin(self) -> None:
@@ -98,4 +98,5 @@ class Accepting:
             _log.error("can't accept: %s; clients wait until it can be done", error.strerror)
         if self._watchers:
             self._pause()
+            self._retry = self._engine.loop.timer(ACCEPT_PAUSE)
             self._retry.start(self._engine.made_room)

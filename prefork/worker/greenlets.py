@@ -86,7 +86,9 @@ class GreenletConnection(ConcurrentConnection):
         assert type(body) is Stream
         if body.expects:
             body.expects = False
-            self._send_continue()
+            # Not behind a final response that has begun: RFC 9110, section 10.1.1.
+            if not exchange.head_sent:
+                self._send_continue()
         if self._outbound is None:
             self._watch_input()
             self._unpause()
@@ -209,7 +211,7 @@ class Greenlets:
         body = exchange.request.body
         if type(body) is Stream:
             body.wait = _connection(exchange).await_body
-        worker = self._idle.pop() if self._idle else greenlet(self._work, self._hub)
+        worker = self._idle.pop() if self._idle else self._hire()
         self._entered = exchange
         worker.switch(exchange)
         if self._entered is None:
@@ -226,10 +228,18 @@ class Greenlets:
         """Have `run` return."""
         self.loop.run_callback(self._main.switch)
 
-    def _work(self, exchange: Exchange) -> None:
+    def _hire(self) -> greenlet:
+        """A new greenlet of the pool, which waits for its first exchange."""
+        worker = greenlet(self._work, self._hub)
+        # What it is begun with, it keeps for its life.
+        worker.switch()
+        return worker
+
+    def _work(self) -> None:
         """The life of a greenlet of the pool."""
         me, app = getcurrent(), self._app
         to_hub = _hub_of(me).switch
+        exchange = to_hub()
         while True:
             exchange.run(app)
             if self._entered is exchange:

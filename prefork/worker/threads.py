@@ -4,9 +4,14 @@ The loop's thread receives and sends; the others only run the app. What they wan
 they are done with, they put into a queue, and wake the loop: libev's async watcher is the only one
 that may be touched from another thread.
 
-A request is not read before a thread is free for it, or will be at once: on the connection of a
-worker that is full it still belongs to whoever has room. If no thread becomes free for a while,
-the connections go back to the master.
+To wake a thread is dear, for the kernel and for the interpreter's lock. So the loop wakes one for
+all the requests of a turn, and while the app is quick, that one does them all, and the loop waits
+for it. It never waits for long: then the app is not quick, and each thread that finds more requests
+than its own wakes another before it begins.
+
+A request is not read before a thread is free for it: on the connection of a worker that is full
+it still belongs to whoever has room. If no thread becomes free for a while, the connections go
+back to the master.
 """
 
 from __future__ import annotations
@@ -15,11 +20,11 @@ import contextlib
 import threading
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gevent.libev.corecext import loop as Loop  # noqa: N812
 
-from prefork.wire.board import BUSY, WANTED
+from prefork.wire.board import ALONE, BUSY, WANTED
 from prefork.worker.concurrent import ConcurrentConnection
 from prefork.worker.transport import HIGH_WATER, Waiting
 from prefork.wsgi import App, Disconnected, Exchange
@@ -30,9 +35,10 @@ if TYPE_CHECKING:
 
 # So long a request waits for a thread before it may go to another worker, in seconds.
 TICK_SECONDS = 0.015
-# While requests take less than this, in seconds, so many may wait here for a thread.
-_BRISK_SECONDS = 0.002
-_MOST_AHEAD = 64
+# The app is quick while requests take less than this, in seconds.
+_QUICK_SECONDS = 0.002
+# So often at most the loop waits for a thread before anything else gets its turn.
+_ROUNDS = 16
 
 # A member of an Enum costs two look-ups.
 _NEXT_REQUEST = Waiting.NEXT_REQUEST
@@ -59,7 +65,7 @@ class ThreadConnection(ConcurrentConnection):
         """The client has sent something, or is gone."""
         kind = self._engine.kind
         assert isinstance(kind, Threads)
-        if self.waiting is _NEXT_REQUEST and kind.full and not kind.brisk:
+        if kind.full and self.waiting is _NEXT_REQUEST:
             self._pause()
             kind.postpone(self)
         else:
@@ -111,7 +117,7 @@ class Relay:
         if self.connection.lost:
             raise Disconnected
         self._given += len(data) + len(more)
-        self._kind.hand_over((self, data, more))
+        self._kind.hand_over(self, data, more)
         while self._given - self._taken > HIGH_WATER:
             self._room = room = threading.Event()
             if self._given - self._taken > HIGH_WATER and not self.connection.lost:
@@ -146,27 +152,22 @@ class Threads:
         # What no thread has taken yet, and the threads that sleep, by what wakes them.
         self._requests: deque[Exchange] = deque()
         self._asleep: list[threading.Lock] = []
+        # What the threads have handed over: what is to be sent, and exchanges that are over.
         self._done: deque[Exchange | tuple[Relay, bytes, bytes]] = deque()
-        # Those that have sent a request for which no thread is free.
+        # Those that have sent a request for which no thread is free, and the timer while there are.
         self._postponed: deque[ThreadConnection] = deque()
+        self._tick: Any = None
+        self._begun_before = 0
+        # Whether the last request was done soon; whether the loop waits for the bell, rather than
+        # for what happens to it.
+        self._quick = False
+        self._listening = False
+        self._bell = threading.Lock()
+        self._bell.acquire()
         self._wake = self.loop.async_()
         self._wake.start(self._take_over)
         self._end_of_turn = self.loop.prepare()
         self._end_of_turn.start(self._set_to_work)
-        self._tick = self.loop.timer(TICK_SECONDS)
-        self._begun_before = 0
-        # When a thread last took a request, and whether the last one was done soon.
-        self._taken_at = 0.0
-        self._quick = False
-
-    @property
-    def brisk(self) -> bool:
-        """Whether a thread will be free at once, by all that is known."""
-        return (
-            self._quick
-            and len(self._requests) < _MOST_AHEAD
-            and monotonic() - self._taken_at < _BRISK_SECONDS
-        )
 
     @property
     def full(self) -> bool:
@@ -207,14 +208,16 @@ class Threads:
     def postpone(self, connection: ThreadConnection) -> None:
         """Keep a request waiting, for a thread of ours or for another worker."""
         self._postponed.append(connection)
-        if not self._tick.active:
-            self._begun_before = self._counters[0]
-            self._tick.start(self._check)
+        if self._tick is None:
+            self._watch_progress()
 
-    def hand_over(self, what: Exchange | tuple[Relay, bytes, bytes]) -> None:
-        """In a thread: have the loop see to this."""
-        self._done.append(what)
-        self._wake.send()
+    # In the threads.
+
+    def hand_over(self, relay: Relay, data: bytes, more: bytes) -> None:
+        """Have the loop send this."""
+        self._done.append((relay, data, more))
+        if not self._listening:
+            self._wake.send()
 
     def _work(self, app: App) -> None:
         """The life of a thread."""
@@ -227,15 +230,20 @@ class Threads:
             except IndexError:
                 self._sleep(alarm)
                 continue
-            self._set_to_work()
-            self._taken_at = began = monotonic()
+            if requests and not self._quick:
+                self._wake_another()
+            began = monotonic()
             exchange.run(app)
-            self._quick = monotonic() - began < _BRISK_SECONDS
-            self.hand_over(exchange)
+            self._quick = monotonic() - began < _QUICK_SECONDS
+            self._done.append(exchange)
             del exchange  # with the body of its request, for as long as there is no other
+            if not self._listening:
+                self._wake.send()
+            elif not requests:
+                self._ring()
 
     def _sleep(self, alarm: threading.Lock) -> None:
-        """In a thread: wait until there may be a request."""
+        """Wait until there may be a request."""
         self._asleep.append(alarm)
         if self._requests:
             # One came just before: nobody may have seen that this thread sleeps.
@@ -247,14 +255,38 @@ class Threads:
                 return
         alarm.acquire()
 
+    def _wake_another(self) -> None:
+        with contextlib.suppress(IndexError):  # nobody sleeps
+            self._asleep.pop().release()
+
+    def _ring(self) -> None:
+        self._listening = False
+        with contextlib.suppress(RuntimeError):  # another thread has rung
+            self._bell.release()
+
+    # In the loop.
+
     def _set_to_work(self) -> None:
-        """Wake a thread if there is something to do."""
-        if self._requests and self._asleep:
-            with contextlib.suppress(IndexError):  # another thread has done the same
-                self._asleep.pop().release()
+        """At the end of each turn: see to it that the requests that have come in are executed."""
+        for _ in range(_ROUNDS):
+            if not self._requests:
+                return
+            self._listening = self._quick
+            self._wake_another()
+            if not self._listening:
+                return
+            self._wait()
+
+    def _wait(self) -> None:
+        """Wait for a quick app, and see to what it has done."""
+        if not self._bell.acquire(timeout=_QUICK_SECONDS):
+            self._quick = False
+        # In this order: what is handed over from now on wakes the loop.
+        self._listening = False
+        self._take_over()
 
     def _take_over(self) -> None:
-        """In the loop: see to what the threads have handed over."""
+        """See to what the threads have handed over."""
         done = self._done
         while done:
             item = done.popleft()
@@ -287,10 +319,17 @@ class Threads:
         connection.relay = None
         connection.executed(exchange)
 
+    def _watch_progress(self) -> None:
+        self._begun_before = self._counters[0]
+        self._tick = self.loop.timer(TICK_SECONDS)
+        self._tick.start(self._check)
+
     def _check(self) -> None:
-        """Some requests have waited for a while: if no thread was free, they had better go."""
-        if self._counters[0] == self._begun_before:
+        """Some requests have waited for a while: if no thread was free, they had better go to
+        another worker, if there is one."""
+        self._tick = None
+        stuck = self._counters[0] == self._begun_before
+        if stuck and not self._flags[ALONE]:
             self._engine.give_back_all()
         elif self._postponed:
-            self._begun_before = self._counters[0]
-            self._tick.start(self._check)
+            self._watch_progress()
