@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.modes import KINDS, MODES, Mode
 from tests.support.server import Server
 
 Serve = Callable[..., Server]
@@ -20,6 +21,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     outcome: Any = yield
     if call.when == "call":
         item.stash[_REPORT] = outcome.get_result()
+
+
+@pytest.fixture(scope="module", params=MODES, ids=str)
+def mode(request: pytest.FixtureRequest) -> Mode:
+    """Each kind of worker with each dispatch, one after the other."""
+    return request.param
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Mode:
+    """Each kind of worker, with the usual dispatch."""
+    return Mode(request.param)
 
 
 @pytest.fixture

@@ -36,8 +36,8 @@ def _text(start_response: StartResponse, text: str) -> list[bytes]:
 
 
 def _environ(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """The environ as JSON; what JSON has no word for is a string beginning with its type."""
-    shown = json.dumps(environ, default=lambda value: f"{type(value).__name__}: {value}")
+    """The environ as JSON; what JSON has no word for is the name of its type."""
+    shown = json.dumps(environ, default=lambda value: type(value).__name__)
     return _text(start_response, shown)
 
 
@@ -68,7 +68,7 @@ _WAYS_TO_READ: dict[str, Callable[[Any], list[bytes]]] = {
     "readline": lambda body: [body.readline() for _ in range(5)],
     "readline-size": lambda body: [body.readline(2), body.readline(100), body.readline(0)],
     "readlines": lambda body: body.readlines(),
-    "readlines-hint": lambda body: body.readlines(4),
+    "readlines-hint": lambda body: body.readlines(5),
     "iteration": list,
     "mixed": lambda body: [body.read(1), body.readline(), next(body), body.read()],
 }

@@ -54,7 +54,7 @@ def exchange(
     gone: bool = False,
 ) -> Exchange:
     """An exchange that is over."""
-    parser = RequestParser({"REMOTE_ADDR": address, "wsgi.url_scheme": "http"}, LIMITS)
+    parser = RequestParser({"wsgi.url_scheme": "http"}, (address, "50000"), LIMITS)
     parser.feed("\r\n".join([line, "Host: a", *fields, "", ""]).encode("latin-1"))
     made = Exchange(parser.requests.popleft(), Wire(gone))
     made.run(app)
@@ -309,7 +309,7 @@ def test_a_logger_with_a_bad_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_body_of_a_request_does_not_count() -> None:
-    parser = RequestParser({"REMOTE_ADDR": ""}, LIMITS)
+    parser = RequestParser({}, ("", ""), LIMITS)
     parser.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n123456789")
     request = parser.requests.popleft()
     assert isinstance(request.body, Body)

@@ -32,6 +32,8 @@ PURE = [
     "wire/messages.py",
     "http/body.py",
     "http/fields.py",
+    "http/heads.py",
+    "http/memo.py",
     "http/request.py",
     "http/response.py",
     "wsgi.py",

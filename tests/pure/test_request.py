@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from prefork.errors import HTTPError
 from prefork.http import fields
-from prefork.http.body import SPOOL_SIZE
+from prefork.http.body import SPOOL_SIZE, Body, Stream
 from prefork.http.request import Limits, Phase, Request, RequestParser
 
 LIMITS = Limits(line=8190, fields=100, field_size=8190, body=0)
 TEMPLATE = {"wsgi.version": (1, 0), "SCRIPT_NAME": ""}
+PEER = ("10.0.0.1", "50000")
+TIGHT = Limits(line=64, fields=5, field_size=100, body=1000)
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Outcome:
     continue_wanted: bool
 
 
-def parse(*pieces: bytes, limits: Limits = LIMITS) -> Outcome:
+def parse(*pieces: bytes, limits: Limits = LIMITS, streaming: bool = False) -> Outcome:
     """Feed the pieces one by one, until there is an error."""
-    parser = RequestParser(TEMPLATE, limits)
+    parser = RequestParser(TEMPLATE, PEER, limits, streaming)
     status = 0
     try:
         for piece in pieces:
@@ -201,10 +203,12 @@ def test_a_chunked_body_is_the_same_however_it_is_chunked(body: bytes, sizes: li
 # What a request is made of.
 
 
-def test_the_variables_of_a_request_are_those_of_the_template_and_of_its_head() -> None:
+def test_the_variables_of_a_request_are_those_of_the_template_its_peer_and_its_head() -> None:
     request = only(head("X-Y: z", line="GET /a%20b?c%20d HTTP/1.1"))
     assert request.environ == {
         **TEMPLATE,
+        "REMOTE_ADDR": "10.0.0.1",
+        "REMOTE_PORT": "50000",
         "REQUEST_METHOD": "GET",
         "RAW_URI": "/a%20b?c%20d",
         "REQUEST_URI": "/a%20b?c%20d",
@@ -277,7 +281,7 @@ def test_many_upgrades_in_one_piece_are_many_requests() -> None:
 
 
 def test_the_phase_tells_what_has_arrived() -> None:
-    parser = RequestParser(TEMPLATE, LIMITS)
+    parser = RequestParser(TEMPLATE, PEER, LIMITS)
     phases = [parser.phase]
     for piece in (b"G", b"ET / HTTP/1.1\r\nHost: a\r\n", b"Content-Length: 2\r\n\r\n", b"a", b"b"):
         parser.feed(piece)
@@ -288,7 +292,7 @@ def test_the_phase_tells_what_has_arrived() -> None:
 
 def test_nothing_of_a_request_is_kept_when_it_is_over() -> None:
     """A connection may be idle for long, and what the app has put into its environ large."""
-    parser = RequestParser(TEMPLATE, LIMITS)
+    parser = RequestParser(TEMPLATE, PEER, LIMITS)
     for data in (GOOD["body"], GOOD["chunked"], GOOD["fields"]):
         parser.feed(data)
         request = parser.requests.popleft()
@@ -318,9 +322,80 @@ def test_a_client_may_be_waiting_to_be_told_to_continue(data: bytes, wanted: boo
     assert parse(data).continue_wanted is wanted
 
 
-# Limits, each at its last good value and one beyond.
+# Bodies that are read while they arrive.
 
-TIGHT = Limits(line=64, fields=5, field_size=100, body=1000)
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_request_whose_body_is_streamed_is_the_same_when_all_has_arrived(name: str) -> None:
+    expected = parse(GOOD[name]).requests
+    for pieces in ([GOOD[name]], bytewise(GOOD[name])):
+        assert parse(*pieces, streaming=True).requests == expected
+
+
+@given(
+    names=st.lists(st.sampled_from(PERSISTENT), min_size=1, max_size=4),
+    cuts=st.lists(st.integers(0, 1000), max_size=6),
+)
+def test_any_requests_that_are_streamed_and_cut_anywhere_are_the_same(
+    names: list[str], cuts: list[int]
+) -> None:
+    data = b"".join(GOOD[name] for name in names)
+    places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
+    pieces = [data[start:end] for start, end in pairwise(places)]
+    expected = [only(GOOD[name]) for name in names]
+    assert parse(*pieces, streaming=True).requests == expected
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_request_is_refused_alike_where_bodies_are_streamed(name: str) -> None:
+    outcome = parse(BAD[name], streaming=True)
+    assert (outcome.status, outcome.requests) == (parse(BAD[name]).status, [])
+
+
+def test_a_request_whose_body_is_streamed_is_there_as_soon_as_its_head_is() -> None:
+    parser = RequestParser(TEMPLATE, PEER, LIMITS, streaming=True)
+    parser.feed(head("Content-Length: 5", line=POST)[:-1])
+    assert not parser.requests
+    parser.feed(b"\n")
+    (request,) = parser.requests
+    body = request.body
+    assert isinstance(body, Stream)
+    assert (parser.phase, body.held, body.left) == (Phase.BODY, 0, 5)
+    parser.feed(b"hel")
+    assert (parser.phase, body.held, body.left) == (Phase.BODY, 3, 2)
+    parser.feed(b"lo" + TAIL)
+    assert (parser.phase, body.held, body.left) == (Phase.IDLE, 5, 0)
+    assert body.finish().read() == b"hello"
+    assert len(parser.requests) == 2, "it is given out once, and so is the one behind it"
+
+
+@pytest.mark.parametrize("name", ["chunked", "chunked empty", "empty body", "upgrade with a body"])
+def test_a_body_of_unknown_length_or_end_is_given_out_whole(name: str) -> None:
+    """CONTENT_LENGTH, by which apps go, has to be right: RFC 3875, section 4.1.2."""
+    parser = RequestParser(TEMPLATE, PEER, LIMITS, streaming=True)
+    parser.feed(GOOD[name][:-1])
+    assert not parser.requests
+    parser.feed(GOOD[name][-1:])
+    assert isinstance(parser.requests[0].body, Body)
+
+
+def test_who_is_given_a_stream_is_told_whether_its_client_waits_to_be_asked_for_it() -> None:
+    for expectation, expects in (("100-continue", True), ("another", False)):
+        parser = RequestParser(TEMPLATE, PEER, LIMITS, streaming=True)
+        parser.feed(head(f"Expect: {expectation}", "Content-Length: 5", line=POST))
+        body = parser.requests[0].body
+        assert isinstance(body, Stream)
+        assert body.expects is expects
+        assert not parser.continue_wanted
+
+
+def test_a_stream_that_is_announced_as_too_large_is_refused_before_it_comes() -> None:
+    data = head("Content-Length: 1001", line=POST)
+    outcome = parse(data, limits=TIGHT, streaming=True)
+    assert (outcome.status, outcome.requests) == (413, [])
+
+
+# Limits, each at its last good value and one beyond.
 
 
 def many(count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 and 1.0 as a client sees them on the wire: RFC 9110 and RFC 9112."""
+"""HTTP/1.1 and 1.0 as a client sees them on the wire, in every mode: RFC 9110 and RFC 9112."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.apps.contract import WAYS
+from tests.support.modes import Mode
 from tests.support.rawhttp import Wire, chunked, request, running, show_log_of_failure
 from tests.support.server import Server
 
@@ -18,8 +19,8 @@ APP = "tests.apps.contract:app"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(APP, tmp_path_factory.mktemp("http"), workers=1) as server:
+def server(mode: Mode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(APP, tmp_path_factory.mktemp("http"), workers=1, **mode.settings) as server:
         yield server
 
 
@@ -150,8 +151,8 @@ def test_pipelined_responses_that_fill_every_buffer_all_come_in_order(server: Se
 
 
 def test_nothing_is_answered_after_a_request_that_says_close(wire: Wire) -> None:
-    wire.send(request("GET", "/pid") + request("GET", "/pid", "Connection: close"))
-    wire.send(request("GET", "/pid"))
+    last = request("GET", "/pid", "Connection: close")
+    wire.send(request("GET", "/pid") + last + request("GET", "/pid"))
     assert wire.response().get("Connection") is None
     assert wire.response().get("Connection") == "close"
     wire.assert_closed()
@@ -533,8 +534,9 @@ LINE, FIELDS, FIELD_SIZE, BODY = 100, 8, 200, 5000
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def limited(mode: Mode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     settings = {
+        **mode.settings,
         "limit_request_line": LINE,
         "limit_request_fields": FIELDS,
         "limit_request_field_size": FIELD_SIZE,

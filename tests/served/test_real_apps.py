@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.clients import Answer, Client, UnixClient
 from tests.support.nginx import Nginx, needs_nginx
-from tests.support.server import PATIENCE, Server, eventually
+from tests.support.server import PATIENCE, Server, eventually, open_files
 
 SITES = {
     "flask": "tests.apps.flask_site:app",
@@ -192,9 +192,10 @@ def test_a_client_that_leaves_in_the_middle_of_a_download_leaves_no_open_file(si
     client = site.client()
     client.request("GET", "/files/left.bin")
     client.getresponse().read(1000)
-    assert "left.bin" in open_files(pid)
+    path = str(site.server.directory / "files" / "left.bin")
+    assert path in open_files(pid)
     client.close()
-    eventually(lambda: "left.bin" not in open_files(pid), "the file to be closed")
+    eventually(lambda: path not in open_files(pid), "the file to be closed")
     assert site.ask("/").text == "home\n"
 
 
@@ -284,17 +285,6 @@ def keep(site: Site, name: str, content: bytes) -> None:
     """Put a file where the site has its uploads."""
     (site.server.directory / "files").mkdir(exist_ok=True)
     (site.server.directory / "files" / name).write_bytes(content)
-
-
-def open_files(pid: int) -> set[str]:
-    """The names of the files that a process has open."""
-    names = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            names.add(Path(os.readlink(link)).name)
-        except FileNotFoundError:
-            continue  # closed meanwhile
-    return names
 
 
 def cpu_ticks(pid: int) -> int:

@@ -1,13 +1,17 @@
-"""Clients that are slow, stuck or silent cost a buffer, never a worker, and are let go in time."""
+"""Clients that are slow, stuck or silent cost a buffer, never a worker of any kind, and are let go
+in time."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from math import ceil
 
 import pytest
 
 from tests.conftest import Serve
+from tests.support.modes import Mode
 from tests.support.rawhttp import Wire, chunked, request, running, show_log_of_failure
 from tests.support.server import PATIENCE, Server, eventually
 
@@ -16,25 +20,61 @@ LONG = 600.0
 TIMEOUTS = ("keepalive", "header_timeout", "body_timeout", "send_timeout")
 
 
-def impatient(name: str, seconds: float = 1.0) -> dict[str, float]:
-    """Settings with which only this one can end a connection within a test."""
-    return {**dict.fromkeys(TIMEOUTS, LONG), name: seconds}
+Impatient = Callable[..., Server]
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with one sync worker that lets no client go."""
-    settings = dict.fromkeys(TIMEOUTS, LONG)
-    with running(APP, tmp_path_factory.mktemp("patient"), workers=1, **settings) as server:
-        yield server
+def running_once(
+    kind: Mode, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Server]]:
+    """Starts a server with one worker, unless there is one with these settings."""
+    servers: dict[tuple[tuple[str, float], ...], Server] = {}
+    with ExitStack() as stack:
+
+        def begin(**timeouts: float) -> Server:
+            key = tuple(timeouts.items())
+            if key not in servers:
+                directory = tmp_path_factory.mktemp("slow")
+                settings = {**kind.settings, **timeouts}
+                servers[key] = stack.enter_context(running(APP, directory, **settings))
+            return servers[key]
+
+        yield begin
 
 
-@pytest.fixture(autouse=True)
-def _shown(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "patient" in request.fixturenames:
-        yield from show_log_of_failure(request, request.getfixturevalue("patient"))
-    else:
-        yield
+@pytest.fixture
+def used(
+    running_once: Callable[..., Server], request: pytest.FixtureRequest
+) -> Iterator[Impatient]:
+    """The same, and shows what they logged if the test fails."""
+    watches: list[Iterator[None]] = []
+
+    def begin(**timeouts: float) -> Server:
+        server = running_once(**timeouts)
+        watch = show_log_of_failure(request, server)
+        next(watch)
+        watches.append(watch)
+        return server
+
+    yield begin
+    for watch in watches:
+        next(watch, None)
+
+
+@pytest.fixture
+def patient(used: Impatient) -> Server:
+    """A server that lets no client go."""
+    return used(**dict.fromkeys(TIMEOUTS, LONG))
+
+
+@pytest.fixture
+def impatient(used: Impatient) -> Impatient:
+    """A server on which only this timeout can end a connection within a test."""
+
+    def begin(name: str, seconds: float = 1.0) -> Server:
+        return used(**{**dict.fromkeys(TIMEOUTS, LONG), name: seconds})
+
+    return begin
 
 
 # A slow client does not hold the only worker.
@@ -122,8 +162,8 @@ def test_a_healthy_client_among_two_hundred_that_drip_their_heads_is_always_serv
 # Each wait has its own patience.
 
 
-def test_a_head_that_does_not_come_to_its_end_is_answered_with_408(serve: Serve) -> None:
-    server = serve(APP, **impatient("header_timeout"))
+def test_a_head_that_does_not_come_to_its_end_is_answered_with_408(impatient: Impatient) -> None:
+    server = impatient("header_timeout")
     with Wire(server.port) as wire:
         wire.send(b"GET / HTTP/1.1\r\nHost: te")
         response = wire.response()
@@ -131,8 +171,8 @@ def test_a_head_that_does_not_come_to_its_end_is_answered_with_408(serve: Serve)
         wire.assert_closed()
 
 
-def test_a_head_that_keeps_coming_is_not_given_more_time_for_that(serve: Serve) -> None:
-    server = serve(APP, **impatient("header_timeout"))
+def test_a_head_that_keeps_coming_is_not_given_more_time_for_that(impatient: Impatient) -> None:
+    server = impatient("header_timeout")
     with Wire(server.port) as wire:
         wire.assert_open()
         wire.send(b"GET / HTTP/1.1\r\nHost: test\r\nX: ")
@@ -150,9 +190,9 @@ def test_a_head_that_keeps_coming_is_not_given_more_time_for_that(serve: Serve) 
 
 
 def test_a_pipelined_head_that_does_not_come_to_its_end_is_answered_with_408(
-    serve: Serve,
+    impatient: Impatient,
 ) -> None:
-    server = serve(APP, **impatient("header_timeout"))
+    server = impatient("header_timeout")
     with Wire(server.port) as wire:
         wire.send(request("GET", "/pid") + b"GET ")
         assert wire.response().status == 200
@@ -162,48 +202,50 @@ def test_a_pipelined_head_that_does_not_come_to_its_end_is_answered_with_408(
 
 @pytest.mark.parametrize("sent", [POST[:-1], CHUNKED[:-1]], ids=["length", "chunked"])
 def test_a_body_that_does_not_come_to_its_end_is_answered_with_408(
-    serve: Serve, sent: bytes
+    impatient: Impatient, sent: bytes
 ) -> None:
-    server = serve(APP, **impatient("body_timeout"))
+    server = impatient("body_timeout")
     with Wire(server.port) as wire:
         wire.send(sent)
         assert wire.response().status == 408
         wire.assert_closed()
 
 
-def test_a_body_whose_parts_each_come_in_time_may_take_any_time(serve: Serve) -> None:
-    server = serve(APP, **impatient("body_timeout", 2.0))
+def test_a_body_whose_parts_each_come_in_time_may_take_any_time(impatient: Impatient) -> None:
+    server = impatient("body_timeout", 2.0)
     began = time.monotonic()
     with Wire(server.port) as wire:
-        wire.send(request("POST", "/echo", "Content-Length: 21"))
-        for _ in range(20):
+        wire.send(request("POST", "/echo", "Content-Length: 16"))
+        for _ in range(15):
             wire.send(b"x")
             time.sleep(0.2)
-        assert time.monotonic() - began > 4.0
+        assert time.monotonic() - began > 2.5
         wire.send(b"x")
-        assert wire.response().body == b"x" * 21
+        assert wire.response().body == b"x" * 16
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_an_idle_connection_is_closed_when_its_time_is_over(serve: Serve, asked: bool) -> None:
-    server = serve(APP, **impatient("keepalive"))
+def test_an_idle_connection_is_closed_when_its_time_is_over(
+    impatient: Impatient, asked: bool
+) -> None:
+    server = impatient("keepalive")
     with Wire(server.port) as wire:
         if asked:
             wire.assert_open()
         wire.assert_closed()
 
 
-def test_a_connection_that_is_used_is_not_idle(serve: Serve) -> None:
-    server = serve(APP, **impatient("keepalive", 2.0))
-    end = time.monotonic() + 3.0
+def test_a_connection_that_is_used_is_not_idle(impatient: Impatient) -> None:
+    server = impatient("keepalive", 2.0)
+    end = time.monotonic() + 2.5
     with Wire(server.port) as wire:
         while time.monotonic() < end:
             wire.assert_open()
             time.sleep(0.1)
 
 
-def test_without_keep_alive_each_connection_ends_after_its_response(serve: Serve) -> None:
-    server = serve(APP, **impatient("keepalive", 0.0))
+def test_without_keep_alive_each_connection_ends_after_its_response(impatient: Impatient) -> None:
+    server = impatient("keepalive", 0.0)
     with Wire(server.port) as wire:
         assert wire.get("/pid").get("Connection") == "close"
         wire.assert_closed()
@@ -213,55 +255,62 @@ def test_without_keep_alive_each_connection_ends_after_its_response(serve: Serve
         wire.assert_closed()
 
 
-def test_without_keep_alive_a_silent_connection_has_the_time_of_a_head(serve: Serve) -> None:
-    server = serve(APP, **{**impatient("header_timeout"), "keepalive": 0})
+def test_without_keep_alive_a_silent_connection_has_the_time_of_a_head(used: Impatient) -> None:
+    server = used(**{**dict.fromkeys(TIMEOUTS, LONG), "header_timeout": 1.0, "keepalive": 0.0})
     with Wire(server.port) as wire:
         wire.assert_closed()
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/large?900000", "/large?16000000", "/endless?unread/65536", "/endless?unread/10"],
-    ids=["fits the buffer", "does not fit", "never ends", "never ends, in small parts"],
-)
-def test_a_client_that_takes_nothing_of_its_response_is_cut_off(serve: Serve, path: str) -> None:
-    server = serve(APP, **impatient("send_timeout"))
-    with Wire(server.port, receive_buffer=4096) as stuck, Wire(server.port) as other:
+def test_clients_that_take_nothing_of_their_responses_are_cut_off(serve: Serve, kind: Mode) -> None:
+    """Whether a response fits the worker's buffer, does not, or never ends, in parts of any size;
+    each is a worker's own, as it may hold one up for as long."""
+    paths = ["/large?900000", "/large?16000000", "/endless?a/65536", "/endless?b/10"]
+    timeouts = {**dict.fromkeys(TIMEOUTS, LONG), "send_timeout": 0.5}
+    server = serve(APP, workers=len(paths), **kind.settings, **timeouts)
+    clients = [Wire(server.port, receive_buffer=4096) for _ in paths]
+    for client, path in zip(clients, paths, strict=True):
         # More than the kernel takes in any case.
-        stuck.send(request("GET", path) * 10)
-        eventually(stuck.reset_has_come, "the connection to be reset")
-        other.assert_open()
+        client.send(request("GET", path) * 10)
+    for client in clients:
+        eventually(client.reset_has_come, "the connection to be reset")
+        client.close()
+    for _ in paths:
+        with Wire(server.port) as other:
+            other.assert_open()
 
 
-@pytest.mark.parametrize(
-    ("size", "quick"),
-    [(900_000, 0), (16_000_000, 0), (16_000_000, 12_000_000)],
-    ids=["fits the buffer", "does not fit", "the rest of it fits"],
-)
-def test_a_client_that_takes_its_response_slowly_but_steadily_is_not_cut_off(
-    serve: Serve, size: int, quick: int
+def test_clients_that_take_their_responses_slowly_but_steadily_are_not_cut_off(
+    serve: Serve, kind: Mode
 ) -> None:
     """The kernel calls a socket writable only when a third of its buffer, which is megabytes, is
     free: a client can take longer over that than it may take nothing."""
-    server = serve(APP, **impatient("send_timeout", 2.0))
-    # With a large buffer of its own the client would take more only every other second.
-    with Wire(server.port, receive_buffer=1 << 14) as wire:
-        wire.send(request("GET", f"/large?{size}") * (16_000_000 // size))
-        assert wire.head()[0] == "HTTP/1.1 200 OK"
-        wire.exactly(quick)
-        began = time.monotonic()
-        for _ in range(60):
-            wire.exactly(10_000)
-            time.sleep(0.1)
-        assert time.monotonic() - began > 4.0
-        wire.exactly(size - quick - 600_000)
-        for _ in range(16_000_000 // size - 1):
-            assert wire.response().body == b"x" * size
+    # Responses that fit the worker's buffer, that do not, and of which the rest does.
+    sizes = {900_000: 0, 16_000_000: 0, 17_000_000: 12_000_000}
+    timeouts = {**dict.fromkeys(TIMEOUTS, LONG), "send_timeout": 2.0}
+    server = serve(APP, workers=len(sizes), **kind.settings, **timeouts)
+    # With a large buffer of its own a client would take more only every other second.
+    clients = {size: Wire(server.port, receive_buffer=1 << 14) for size in sizes}
+    for size, client in clients.items():
+        client.send(request("GET", f"/large?{size}") * ceil(16_000_000 / size))
+    for size, client in clients.items():
+        assert client.head()[0] == "HTTP/1.1 200 OK"
+        client.exactly(sizes[size])
+    began = time.monotonic()
+    for _ in range(35):
+        for client in clients.values():
+            client.exactly(10_000)
+        time.sleep(0.1)
+    assert time.monotonic() - began > 3.0
+    for size, client in clients.items():
+        client.exactly(size - sizes[size] - 350_000)
+        for _ in range(ceil(16_000_000 / size) - 1):
+            assert client.response().body == b"x" * size
+        client.close()
 
 
-def test_what_has_come_while_the_app_was_busy_is_not_too_late(serve: Serve) -> None:
+def test_what_has_come_while_the_app_was_busy_is_not_too_late(used: Impatient) -> None:
     """The worker looks at the clock before it looks at the sockets again."""
-    server = serve(APP, workers=1, keepalive=1, header_timeout=1, body_timeout=1, send_timeout=LONG)
+    server = used(keepalive=1.0, header_timeout=1.0, body_timeout=1.0, send_timeout=LONG)
     with Wire(server.port) as busy, Wire(server.port) as idle, Wire(server.port) as begun:
         idle.assert_open()
         begun.send(POST[:30])
@@ -275,8 +324,8 @@ def test_what_has_come_while_the_app_was_busy_is_not_too_late(serve: Serve) -> N
         assert begun.response().body == b"0123456789"
 
 
-def test_a_client_has_its_time_to_take_the_response_to_a_long_request(serve: Serve) -> None:
-    server = serve(APP, workers=1, **impatient("send_timeout", 2.0))
+def test_a_client_has_its_time_to_take_the_response_to_a_long_request(impatient: Impatient) -> None:
+    server = impatient("send_timeout", 2.0)
     with Wire(server.port, receive_buffer=4096) as wire:
         wire.send(request("GET", "/gated?long") + request("GET", "/large?900000") * 10)
         wire.head()
@@ -288,8 +337,8 @@ def test_a_client_has_its_time_to_take_the_response_to_a_long_request(serve: Ser
             assert len(wire.response().body) == 900_000
 
 
-def test_a_connection_is_kept_after_a_request_longer_than_keepalive(serve: Serve) -> None:
-    server = serve(APP, workers=1, **impatient("keepalive", 2.0))
+def test_a_connection_is_kept_after_a_request_longer_than_keepalive(impatient: Impatient) -> None:
+    server = impatient("keepalive", 2.0)
     with Wire(server.port) as wire:
         wire.send(request("GET", "/gated?long"))
         wire.head()
