@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients import Client
 from tests.support.rawhttp import Wire, request
-from tests.support.server import ROOT, Server, alive, eventually
+from tests.support.server import ROOT, Server, alive, eventually, state
 
 APP = "tests.apps.mix:app"
 # A fair share of work is that long: much more than the time in which a request is found stuck.
@@ -261,6 +261,48 @@ def test_a_reload_takes_idle_connections_from_a_worker_that_can_not_answer(
     assert_served(slow)
     server.wait_for("reload to generation 2 done", since)
     assert "nonsense" not in server.log
+
+
+def test_a_stop_answers_what_waits_for_a_worker_that_is_free(
+    serve: Serve, clients_of: ClientsOf, tmp_path: Path
+) -> None:
+    server = serve(APP, workers=2)
+    stuck = [clients_of(server, wanted, 3) for wanted in "12"]
+    before = waited_for(server)
+    new = [server.client() for _ in range(10)]
+    since = server.mark()
+    with held(stuck[0][0], tmp_path / "one"), held(stuck[1][0], tmp_path / "two"):
+        eventually(lambda: refuses_more(server, before), "the master to accept no more")
+        clients = stuck[0][1:] + stuck[1][1:] + new
+        for client in clients:
+            client.request("GET", "/")
+        server.send(signal.SIGTERM)
+        for number in "12":
+            server.wait_for(f"worker={number} gen=1 pid=[0-9]+ draining", since)
+    for client in clients:
+        assert client.getresponse().read() == b"fast\n"
+    assert server.wait() == 0
+
+
+def test_a_stop_answers_a_request_on_a_connection_that_was_taken_back(
+    serve: Serve, clients_of: ClientsOf, tmp_path: Path
+) -> None:
+    """The master is stopped, so that it finds the request and the signal at once."""
+    server = serve(APP, workers=2)
+    slow, *others = clients_of(server, "1", 5)
+    before = waited_for(server)
+    with held(slow, tmp_path / "held"):
+        eventually(lambda: waited_for(server) == before + 4, "the connections to be taken back")
+        server.send(signal.SIGSTOP)
+        eventually(lambda: state(server.pid) == "T", "the master to be stopped")
+        for other in others[:2]:
+            other.request("GET", "/")
+        server.send(signal.SIGTERM)
+        server.send(signal.SIGCONT)
+        for other in others[:2]:
+            assert other.getresponse().read() == b"fast\n"
+    assert_served(slow)
+    assert server.wait() == 0
 
 
 def test_after_a_crash_the_new_worker_gets_its_share_of_the_kept_connections(serve: Serve) -> None:
