@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients import Client, UnixClient
 from tests.support.command import as_nobody, launched
-from tests.support.server import PATIENCE, Server, eventually
+from tests.support.server import PATIENCE, Server, eventually, fds, listening_inode
 
 APP = "tests.apps.probe:app"
 
@@ -208,22 +208,15 @@ def test_an_inherited_unix_socket_serves_and_its_file_stays(tmp_path: Path) -> N
         assert (tmp_path / "s").exists()
 
 
-def listens_on(pid: int, port: int) -> bool:
-    """Whether the process has the socket that listens on this port: proc(5), net/tcp."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    (inode,) = [row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"]
-    links = Path(f"/proc/{pid}/fd").iterdir()
-    return f"socket:[{inode}]" in [os.readlink(link) for link in links]
-
-
 @pytest.mark.parametrize("dispatch", ["round-robin", "shared"])
 def test_workers_have_the_listeners_only_where_they_accept_for_themselves(
     serve: Serve, dispatch: str
 ) -> None:
     server = serve(APP, workers=2, dispatch=dispatch)
-    assert listens_on(server.pid, server.port)
+    listener = listening_inode(server.port)
+    assert listener in fds(server.pid).values()
     for pid in server.workers().values():
-        assert listens_on(pid, server.port) == (dispatch == "shared")
+        assert (listener in fds(pid).values()) == (dispatch == "shared")
 
 
 @pytest.mark.parametrize("dispatch", ["round-robin", "shared"])
@@ -231,14 +224,14 @@ def test_the_master_has_the_connections_unless_workers_accept_for_themselves(
     serve: Serve, dispatch: str
 ) -> None:
     server = serve(APP, workers=1, dispatch=dispatch)
-    before = len(os.listdir(f"/proc/{server.pid}/fd"))
+    before = len(fds(server.pid))
     with socket.create_connection(("127.0.0.1", server.port)):
         # Later turns of the master: it has accepted by then, if ever.
         for _ in range(2):
             since = server.mark()
             server.send(signal.SIGUSR1)
             server.wait_for("logs reopened", since)
-        added = len(os.listdir(f"/proc/{server.pid}/fd")) - before
+        added = len(fds(server.pid)) - before
     assert added == (dispatch == "round-robin")
 
 
