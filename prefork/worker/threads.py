@@ -271,9 +271,10 @@ class Threads:
         for _ in range(_ROUNDS):
             if not self._requests:
                 return
-            self._listening = self._quick
+            # What the flag says after is no matter: a thread may have rung already.
+            listening = self._listening = self._quick
             self._wake_another()
-            if not self._listening:
+            if not listening:
                 return
             self._wait()
 
