@@ -16,17 +16,15 @@ worker in the ring always has room: nobody else could do any better.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from prefork.master.ring import Ring
 from prefork.wire.board import LOANS
 
 W = TypeVar("W")
 C = TypeVar("C")
 
-# So many turns at most are owed to a worker: it is not to get more connections in a row.
-MOST_OWED = 8
 # Two workers are uneven if one has so many times the loans of the other.
 UNEVEN = 1.5
 
@@ -41,32 +39,19 @@ class Books(Generic[C]):
     `loans` are its connections by loan id, `recalled` the ids of those that were taken back from
     it and that it may still hold. `window` is how many it may borrow until it shows again that
     it has room, math.inf as long as it was not found stuck; `grant` is what the window was at
-    the last tick. `begun` is how many requests it had begun by then. `turns` counts its turns in
-    the ring, the ones that it does not get any more included.
+    the last tick. `begun` is how many requests it had begun by then.
     """
 
-    __slots__ = (
-        "begun",
-        "credit",
-        "grant",
-        "loans",
-        "recalled",
-        "serving",
-        "stuck",
-        "turns",
-        "window",
-    )
+    __slots__ = ("begun", "credit", "grant", "loans", "recalled", "stuck", "window")
 
     def __init__(self, credit: int) -> None:
         self.credit = credit
         self.loans: dict[int, C] = {}
         self.recalled: set[int] = set()
-        self.serving = False
         self.stuck = False
         self.window = math.inf
         self.grant = 0
         self.begun = -1
-        self.turns = 0
 
     @property
     def has_room(self) -> bool:
@@ -84,8 +69,7 @@ class Dispatch(Generic[W, C]):
 
     def __init__(self, busy: Callable[[W], int], ids: int = LOANS) -> None:
         self._busy = busy
-        # In the order of their turns: the next in front.
-        self._ring: deque[W] = deque()
+        self._ring: Ring[W] = Ring()
         self._books: dict[W, Books[C]] = {}
         # Ended ids are used again, the latest first, so that few pages of the board are touched.
         self._ended: list[int] = []
@@ -99,17 +83,14 @@ class Dispatch(Generic[W, C]):
 
     def join(self, worker: W, scarce: bool = False) -> None:
         """The worker serves: it enters the ring. Where room is scarce, it gets little at first."""
-        books = self._books[worker]
         if scarce and self._ring:
+            books = self._books[worker]
             books.window = books.grant = 1
-        self._to_the_back(worker)
-        books.serving = True
+        self._ring.to_the_back(worker)
 
     def leave(self, worker: W) -> None:
         """The worker borrows nothing more; what it has borrowed stays on its books."""
-        if worker in self._ring:
-            self._ring.remove(worker)
-            self._books[worker].serving = False
+        self._ring.leave(worker)
 
     def close(self, worker: W) -> dict[int, C]:
         """The worker is no more: what it had borrowed, by ids that are free again."""
@@ -132,29 +113,8 @@ class Dispatch(Generic[W, C]):
                 if chosen is None:
                     chosen = worker
         if chosen is not None:
-            self._take_turn(chosen)
+            self._ring.take_turn(chosen)
         return chosen
-
-    def _take_turn(self, worker: W) -> None:
-        """Move the worker behind all that have had as few turns as it has now."""
-        ring, books = self._ring, self._books
-        latest = books[ring[-1]].turns
-        turns = books[worker].turns = max(books[worker].turns + 1, latest - MOST_OWED)
-        if turns >= latest and ring[0] is worker:
-            ring.rotate(-1)
-            return
-        ring.remove(worker)
-        place = sum(books[other].turns <= turns for other in ring)
-        ring.insert(place, worker)
-
-    def _to_the_back(self, worker: W) -> None:
-        """Give the worker its place in the ring: it is owed nothing."""
-        ring = self._ring
-        if worker in ring:
-            ring.remove(worker)
-        if ring:
-            self._books[worker].turns = self._books[ring[-1]].turns
-        ring.append(worker)
 
     def least_busy(self) -> W | None:
         """The worker for a connection that moves; None when nobody has room."""
@@ -236,8 +196,8 @@ class Dispatch(Generic[W, C]):
             books.window = math.inf
         elif books.stuck:
             books.window = books.grant = 0
-            if books.serving:
-                self._to_the_back(worker)
+            if worker in self._ring:
+                self._ring.to_the_back(worker)
         elif not scarce:
             books.window = math.inf
         elif not busy and books.window != math.inf:
@@ -278,8 +238,11 @@ class Dispatch(Generic[W, C]):
     def crowded(self) -> bool:
         """Whether somebody has a loan that could wait behind another, while there is somebody
         else to lend it to."""
-        size = len(self._ring)
-        return any(len(books.loans) > 1 and size > books.serving for books in self._books.values())
+        ring = self._ring
+        return any(
+            len(books.loans) > 1 and len(ring) > (worker in ring)
+            for worker, books in self._books.items()
+        )
 
     def surplus(self, parked: int) -> list[tuple[W, int]]:
         """Who in the ring has how many loans too many, where they are very uneven.

@@ -298,8 +298,10 @@ class Threads:
             connection = self._postponed.popleft()
             if connection.fd >= 0:
                 connection.admit()
-        if self._flags[WANTED] and not self.full:
-            self._engine.report_room()
+        if not self.full:
+            self._engine.made_room()
+            if self._flags[WANTED]:
+                self._engine.report_room()
 
     def _send(self, relay: Relay, data: bytes, more: bytes) -> None:
         connection = relay.connection

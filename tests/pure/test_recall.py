@@ -5,6 +5,7 @@ protocol, between a master and workers that are modelled, with channels on which
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -64,6 +65,9 @@ class Service(RuleBasedStateMachine):
         self.free_rows = list(range(WORKERS))
         for _ in range(2):
             self.spawn()
+        self.accept(6)
+        for worker in self.workers:
+            self.take_in(worker, 2)
 
     # Workers come and go.
 
@@ -78,7 +82,7 @@ class Service(RuleBasedStateMachine):
         self.dispatch.join(worker, scarce=bool(self.waiting))
         self.use_room()
 
-    @precondition(lambda self: len(self.workers) > 1)
+    @precondition(lambda self: len(self.workers) > 2)
     @rule(index=which)
     def retire(self, index: int) -> None:
         self.dispatch.leave(self.pick(index))
@@ -102,16 +106,17 @@ class Service(RuleBasedStateMachine):
 
     # What the master does.
 
-    @rule()
-    def accept(self) -> None:
-        if self.waiting:
-            return
-        self.accepted += 1
-        self.open.add(self.accepted)
-        worker = self.dispatch.next_in_turn()
-        if worker is None:
-            self.wait(self.accepted)
-        else:
+    @precondition(lambda self: not self.waiting)
+    @rule(count=st.integers(1, 4))
+    def accept(self, count: int) -> None:
+        for _ in range(count):
+            self.accepted += 1
+            self.open.add(self.accepted)
+            worker = self.dispatch.next_in_turn()
+            if worker is None:
+                self.waiting.append(self.accepted)
+                self.call_for_room()
+                return
             self.lend(self.accepted, worker)
 
     @precondition(lambda self: self.parked)
@@ -136,10 +141,10 @@ class Service(RuleBasedStateMachine):
         """Not only the stuck: the gate alone has to see to it that nothing goes wrong."""
         self.recall_from(self.pick(index), most)
 
+    @precondition(lambda self: self.some(lambda worker: worker.to_master))
     @rule(index=which)
     def hear_a_report(self, index: int) -> None:
-        if self.workers and self.pick(index).to_master:
-            self.hear(self.pick(index))
+        self.hear(self.pick(index, lambda worker: worker.to_master))
 
     def recall_from(self, worker: Worker, most: int) -> None:
         loans = self.dispatch.loans_of(worker)
@@ -172,10 +177,6 @@ class Service(RuleBasedStateMachine):
                 return
             self.lend(self.waiting.popleft(), worker)
 
-    def wait(self, connection: int) -> None:
-        self.waiting.append(connection)
-        self.call_for_room()
-
     def call_for_room(self) -> None:
         for worker in self.dispatch.narrow():
             worker.row.flags[WANTED] = 1
@@ -191,10 +192,13 @@ class Service(RuleBasedStateMachine):
 
     # What workers do, in their loops and in the app.
 
-    @rule(index=which)
-    def receive(self, index: int) -> None:
-        worker = self.pick(index)
-        if worker.app is None and worker.to_worker:
+    @precondition(lambda self: self.some(lambda worker: in_loop(worker) and worker.to_worker))
+    @rule(index=which, count=st.integers(1, 4))
+    def receive(self, index: int, count: int) -> None:
+        self.take_in(self.pick(index, lambda worker: in_loop(worker) and worker.to_worker), count)
+
+    def take_in(self, worker: Worker, count: int) -> None:
+        for _ in range(min(count, len(worker.to_worker))):
             lend, connection = worker.to_worker.popleft()
             loan = lend.loans[0].id
             if is_recalled(self.states, loan):
@@ -202,16 +206,12 @@ class Service(RuleBasedStateMachine):
             else:
                 worker.held[loan] = connection
 
-    @rule(index=which, loan=which, whole=st.booleans())
+    @precondition(lambda self: self.some(lambda worker: in_loop(worker) and worker.held))
+    @rule(index=which, loan=which, whole=st.sampled_from([True, True, True, False]))
     def read_a_request(self, index: int, loan: int, whole: bool) -> None:
-        worker = self.pick(index)
-        if worker.app is not None or not worker.held:
-            return
+        worker = self.pick(index, lambda worker: in_loop(worker) and worker.held)
         chosen = list(worker.held)[loan % len(worker.held)]
-        connection = worker.held[chosen]
-        holders = [one for one in self.workers if connection in one.held.values()]
-        live = [one for one in holders if self.is_live(one, connection)]
-        assert live == [worker], "read by somebody who has it no more"
+        assert self.holders(worker.held[chosen]) == [worker], "read by one who has it no more"
         self.states[chosen] = LoanState.BUSY
         if whole:
             worker.app = chosen
@@ -219,17 +219,18 @@ class Service(RuleBasedStateMachine):
             worker.row.flags[BUSY] = 1
             worker.gate.let_go()
 
+    @precondition(lambda self: self.some(in_app))
     @rule(index=which)
     def respond(self, index: int) -> None:
-        worker = self.pick(index)
-        if worker.app is not None:
-            self.states[worker.app] = LoanState.RESPONDING
+        worker = self.pick(index, in_app)
+        assert worker.app is not None
+        self.states[worker.app] = LoanState.RESPONDING
 
+    @precondition(lambda self: self.some(in_app))
     @rule(index=which, closes=st.booleans())
     def return_from_the_app(self, index: int, closes: bool) -> None:
-        worker = self.pick(index)
-        if worker.app is None:
-            return
+        worker = self.pick(index, in_app)
+        assert worker.app is not None
         loan, worker.app = worker.app, None
         worker.come_back(self.states)
         if closes:
@@ -237,27 +238,30 @@ class Service(RuleBasedStateMachine):
         else:
             self.states[loan] = LoanState.IDLE
 
+    @precondition(lambda self: self.some(in_loop))
     @rule(index=which, loan=which)
     def end_an_idle_one(self, index: int, loan: int) -> None:
-        worker = self.pick(index)
+        worker = self.pick(index, in_loop)
         idle = self.idle(worker)
         if idle:
             self.close(worker, idle[loan % len(idle)], LoanState.ENDED)
 
-    @rule(index=which)
-    def give_back(self, index: int) -> None:
-        worker = self.pick(index)
-        idle = self.idle(worker)
-        for loan in idle:
+    @precondition(lambda self: self.some(in_loop))
+    @rule(index=which, count=st.integers(1, 4))
+    def give_back(self, index: int, count: int) -> None:
+        worker = self.pick(index, in_loop)
+        given = self.idle(worker)[:count]
+        for loan in given:
             self.states[loan] = LoanState.RETURNED
             del worker.held[loan]
-        if idle:
-            worker.unsent.append(Returned(idle))
+        if given:
+            worker.unsent.append(Returned(given))
 
+    @precondition(lambda self: self.some(lambda worker: worker.unsent))
     @rule(index=which)
     def report(self, index: int) -> None:
         """Even while the app runs: what was sent before may arrive only now."""
-        worker = self.pick(index)
+        worker = self.pick(index, lambda worker: worker.unsent)
         worker.to_master.extend(worker.unsent)
         worker.unsent.clear()
 
@@ -267,8 +271,6 @@ class Service(RuleBasedStateMachine):
         worker.unsent.append(Closed([loan]))
 
     def idle(self, worker: Worker) -> list[int]:
-        if worker.app is not None:
-            return []
         at_rest = (LoanState.UNREAD, LoanState.IDLE)
         return [loan for loan in worker.held if self.states[loan] in at_rest]
 
@@ -284,22 +286,16 @@ class Service(RuleBasedStateMachine):
         assert places == Counter(self.open)
 
     @invariant()
-    def nobody_has_a_connection_that_another_has_too(self) -> None:
-        live = Counter(
-            connection
-            for worker in self.workers
-            for connection in worker.held.values()
-            if self.is_live(worker, connection)
-        )
-        live.update(self.parked)
-        live.update(self.waiting)
-        assert all(count == 1 for count in live.values())
+    def what_is_lent_is_held_by_one_and_what_is_not_by_none(self) -> None:
+        at_home = {*self.parked, *self.waiting}
+        for connection in self.open:
+            assert len(self.holders(connection)) <= (connection not in at_home)
 
     @invariant()
     def nobody_in_its_loop_has_what_was_recalled(self) -> None:
         for worker in self.workers:
             if worker.app is None:
-                assert not any(is_recalled(self.states, loan) for loan in worker.held)
+                assert LoanState.RECALLED not in [self.states[loan] for loan in worker.held]
 
     @invariant()
     def nobody_borrows_more_than_it_may(self) -> None:
@@ -307,15 +303,34 @@ class Service(RuleBasedStateMachine):
             under_way = [lend.loans[0].id for lend, _ in worker.to_worker]
             assert len(worker.held) + len(under_way) <= CREDIT
 
-    def is_live(self, worker: Worker, connection: int) -> bool:
-        (loan,) = [loan for loan, held in worker.held.items() if held == connection][-1:]
-        return not is_recalled(self.states, loan)
+    # Who is who.
 
-    def pick(self, index: int) -> Worker:
-        return self.workers[index % len(self.workers)]
+    def holders(self, connection: int) -> list[Worker]:
+        """Who may read from the connection when it is next in its loop."""
+        return [
+            worker
+            for worker in self.workers
+            for loan, held in worker.held.items()
+            if held == connection and self.states[loan] != LoanState.RECALLED
+        ]
+
+    def some(self, such: Callable[[Worker], object]) -> bool:
+        return any(such(worker) for worker in self.workers)
+
+    def pick(self, index: int, such: Callable[[Worker], object] = bool) -> Worker:
+        able = [worker for worker in self.workers if such(worker)]
+        return able[index % len(able)]
 
 
-Service.TestCase.settings = settings(max_examples=150, stateful_step_count=80, deadline=None)
+def in_loop(worker: Worker) -> bool:
+    return worker.app is None
+
+
+def in_app(worker: Worker) -> bool:
+    return worker.app is not None
+
+
+Service.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
 TestService = Service.TestCase
 
 

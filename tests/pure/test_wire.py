@@ -10,13 +10,15 @@ import msgspec
 import pytest
 
 from prefork.wire import channel, messages
-from prefork.wire.board import ROWS, Board, LoanState
+from prefork.wire.board import BUSY, RECALLED, RETIRING, ROWS, WANTED, Board, LoanState
 from prefork.wire.channel import Channel, ChannelClosed, MasterChannel, WorkerChannel
+from prefork.wire.gate import Gate
 
 COMMANDS: list[messages.Command] = [
     messages.Lend([messages.Loan(7, 1, "192.0.2.1", 4711), messages.Loan(8, 0, "", 0)]),
     messages.Drain(moving=True),
     messages.Drain(moving=False),
+    messages.GiveBack(3),
     messages.ReopenLogs(),
 ]
 REPORTS: list[messages.Report] = [
@@ -24,6 +26,8 @@ REPORTS: list[messages.Report] = [
     messages.Leaving(),
     messages.Closed([1, 2, 3]),
     messages.Returned([]),
+    messages.Released([4]),
+    messages.Room(),
 ]
 
 
@@ -146,10 +150,67 @@ def test_the_board_is_seen_by_a_parent_after_its_child_was_killed() -> None:
 
 def test_rows_do_not_overlap() -> None:
     board = Board()
+    flags = (RETIRING, BUSY, RECALLED, WANTED)
     for number in (0, 1, ROWS - 1):
-        board.row(number).counters[0] = number + 1
-        board.row(number).flags[0] = 1
+        row = board.row(number)
+        row.counters[0] = number + 1
+        row.heartbeat[0] = number + 0.5
+        for flag in flags:
+            row.flags[flag] = flag + 1
     board.row(1).clear()
-    counts = [board.row(number).counters[0] for number in (0, 1, ROWS - 1)]
-    assert counts == [1, 0, ROWS]
-    assert [board.row(number).flags[0] for number in (0, 1, ROWS - 1)] == [1, 0, 1]
+    rows = [board.row(number) for number in (0, 1, ROWS - 1)]
+    assert [row.counters[0] for row in rows] == [1, 0, ROWS]
+    assert [row.heartbeat[0] for row in rows] == [0.5, 0, ROWS - 0.5]
+    for flag in flags:
+        assert [row.flags[flag] for row in rows] == [flag + 1, 0, flag + 1]
+
+
+def test_a_gate_is_held_for_its_worker_from_the_beginning() -> None:
+    gate = Gate.held()
+    assert not gate.try_take(False)
+    gate.let_go()
+    assert gate.try_take(False)
+
+
+def test_a_gate_that_another_process_lets_go_of_can_be_taken() -> None:
+    gate = Gate.held()
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(reader, 1)
+        gate.let_go()
+        os._exit(0)
+    assert not gate.try_take(False)
+    os.write(writer, b"!")
+    gate.take(alone=lambda: False)
+    os.waitpid(pid, 0)
+    for fd in (reader, writer):
+        os.close(fd)
+
+
+def test_a_worker_goes_on_when_its_master_is_killed_with_the_gate_in_its_hands() -> None:
+    gate = Gate.held()
+    gate.let_go()
+    ours, theirs = channel.pair()
+    pid = os.fork()
+    if pid == 0:  # the master
+        ours.close()
+        assert gate.try_take(False)
+        os.kill(os.getpid(), 9)
+    theirs.close()
+    worker: WorkerChannel = Channel(ours, messages.decode_command)
+    os.waitpid(pid, 0)
+    assert not gate.try_take(False), "the dead master has it"
+    gate.take(alone=lambda: worker.abandoned)
+    worker.close()
+
+
+def test_a_channel_is_abandoned_when_its_peer_is_gone_though_there_is_something_to_read(
+    ends: tuple[MasterChannel, WorkerChannel],
+) -> None:
+    master, worker = ends
+    assert not worker.abandoned
+    master.send(messages.Drain(moving=True))
+    assert not worker.abandoned
+    master.close()
+    assert worker.abandoned

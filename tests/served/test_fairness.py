@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients import Client
 from tests.support.rawhttp import Wire, request
-from tests.support.server import ROOT, Server, alive, eventually
+from tests.support.server import ROOT, Server, alive, eventually, fds, listening_inode, state
 
 APP = "tests.apps.mix:app"
 # A fair share of work is that long: much more than the time in which a request is found stuck.
@@ -164,20 +164,28 @@ def test_what_has_waited_is_not_all_given_to_the_first_worker_that_is_free(
 ) -> None:
     server = serve(APP, workers=2)
     stuck = [clients_of(server, wanted, 1)[0] for wanted in "12"]
-    before = waited_for(server)
     new = [server.client() for _ in range(40)]
     with held(stuck[0], tmp_path / "one"), held(stuck[1], tmp_path / "two"):
-        eventually(lambda: refuses_more(server, before), "the master to accept no more")
+        eventually(lambda: not accepts(server), "the master to accept no more")
         for client in new:
             client.request("GET", "/note?new,0.01")
     slots = Counter(client.getresponse().read().split()[1] for client in new)
     assert min(slots[b"1"], slots[b"2"]) >= 5, slots
 
 
-def refuses_more(server: Server, before: int) -> bool:
-    """Connect once more; whether the master, which waited for so many fds, accepts no more."""
+def accepts(server: Server) -> bool:
+    """Connect once more; whether the master still waits for new connections."""
     server.client().connect()
-    return waited_for(server) < before
+    listener = listening_inode(server.port)
+    return any(
+        what == listener and fd in waited_for(server) for fd, what in fds(server.pid).items()
+    )
+
+
+def waited_for(server: Server) -> set[int]:
+    """The fds that the master's epoll waits for: proc(5), fdinfo."""
+    infos = Path(f"/proc/{server.pid}/fdinfo").iterdir()
+    return {int(fd) for info in infos for fd in re.findall(r"tfd:\s*(\d+)", info.read_text())}
 
 
 def test_one_worker_keeps_its_connections_and_its_master_asleep(
@@ -219,12 +227,6 @@ def switches(pid: int) -> int:
     return int(found[1])
 
 
-def waited_for(server: Server) -> int:
-    """How many fds the master's epoll waits for."""
-    directory = Path(f"/proc/{server.pid}/fdinfo")
-    return sum(info.read_text().count("tfd:") for info in directory.iterdir())
-
-
 def test_a_worker_that_is_killed_with_loans_recalled_costs_only_its_request(
     serve: Serve, clients_of: ClientsOf, tmp_path: Path
 ) -> None:
@@ -261,6 +263,49 @@ def test_a_reload_takes_idle_connections_from_a_worker_that_can_not_answer(
     assert_served(slow)
     server.wait_for("reload to generation 2 done", since)
     assert "nonsense" not in server.log
+
+
+def test_a_stop_answers_what_waits_for_a_worker_that_is_free(
+    serve: Serve, clients_of: ClientsOf, tmp_path: Path
+) -> None:
+    server = serve(APP, workers=2)
+    stuck = [clients_of(server, wanted, 3) for wanted in "12"]
+    new = [server.client() for _ in range(10)]
+    since = server.mark()
+    with held(stuck[0][0], tmp_path / "one"), held(stuck[1][0], tmp_path / "two"):
+        eventually(lambda: not accepts(server), "the master to accept no more")
+        clients = stuck[0][1:] + stuck[1][1:] + new
+        for client in clients:
+            client.request("GET", "/")
+        server.send(signal.SIGTERM)
+        for number in "12":
+            server.wait_for(f"worker={number} gen=1 pid=[0-9]+ draining", since)
+    for client in clients:
+        assert client.getresponse().read() == b"fast\n"
+    assert server.wait() == 0
+
+
+def test_a_stop_answers_a_request_on_a_connection_that_was_taken_back(
+    serve: Serve, clients_of: ClientsOf, tmp_path: Path
+) -> None:
+    """The master is stopped, so that it finds the request and the signal at once."""
+    server = serve(APP, workers=2)
+    slow, *others = clients_of(server, "1", 5)
+    before = waited_for(server)
+    with held(slow, tmp_path / "held"):
+        eventually(
+            lambda: len(waited_for(server) - before) == 4, "the connections to be taken back"
+        )
+        server.send(signal.SIGSTOP)
+        eventually(lambda: state(server.pid) == "T", "the master to be stopped")
+        for other in others[:2]:
+            other.request("GET", "/")
+        server.send(signal.SIGTERM)
+        server.send(signal.SIGCONT)
+        for other in others[:2]:
+            assert other.getresponse().read() == b"fast\n"
+    assert_served(slow)
+    assert server.wait() == 0
 
 
 def test_after_a_crash_the_new_worker_gets_its_share_of_the_kept_connections(serve: Serve) -> None:

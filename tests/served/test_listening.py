@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import json
 import os
@@ -18,7 +19,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients import Client, UnixClient
 from tests.support.command import as_nobody, launched
-from tests.support.server import PATIENCE, Server, eventually
+from tests.support.server import PATIENCE, Server, eventually, fds, listening_inode
 
 APP = "tests.apps.probe:app"
 
@@ -205,3 +206,50 @@ def test_an_inherited_unix_socket_serves_and_its_file_stays(tmp_path: Path) -> N
                 assert environ_over(client)["SERVER_NAME"] == "localhost"
             assert server.stop() == 0
         assert (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("dispatch", ["round-robin", "shared"])
+def test_workers_have_the_listeners_only_where_they_accept_for_themselves(
+    serve: Serve, dispatch: str
+) -> None:
+    server = serve(APP, workers=2, dispatch=dispatch)
+    listener = listening_inode(server.port)
+    assert listener in fds(server.pid).values()
+    for pid in server.workers().values():
+        assert (listener in fds(pid).values()) == (dispatch == "shared")
+
+
+@pytest.mark.parametrize("dispatch", ["round-robin", "shared"])
+def test_the_master_has_the_connections_unless_workers_accept_for_themselves(
+    serve: Serve, dispatch: str
+) -> None:
+    server = serve(APP, workers=1, dispatch=dispatch)
+    before = len(fds(server.pid))
+    with socket.create_connection(("127.0.0.1", server.port)):
+        # Later turns of the master: it has accepted by then, if ever.
+        for _ in range(2):
+            since = server.mark()
+            server.send(signal.SIGUSR1)
+            server.wait_for("logs reopened", since)
+        added = len(fds(server.pid)) - before
+    assert added == (dispatch == "round-robin")
+
+
+def test_a_stop_closes_the_listeners_where_workers_accept_for_themselves(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server = serve(APP, workers=2, dispatch="shared", bind=["127.0.0.1:0", "unix:app.sock"])
+    port = server.port
+    assert server.stop() == 0
+    assert not (tmp_path / "app.sock").exists()
+    with socket.socket() as late:
+        assert late.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+def test_who_accepts_can_not_be_changed_by_a_reload(serve: Serve) -> None:
+    server = serve(APP, workers=1)
+    server.configure({"workers": 1, "dispatch": "shared"})
+    server.reload()
+    assert "dispatch has changed: that takes effect at a restart" in server.log
+    with server.client() as client:
+        assert client.ask("/").status == 200

@@ -270,14 +270,16 @@ def connections(port: int) -> dict[int, int]:
     found = {}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
-        if int(fields[1].rpartition(":")[2], 16) == port:
+        # Without an inode it is what is left of a closed one, of this server or another.
+        if int(fields[1].rpartition(":")[2], 16) == port and fields[9] != "0":
             found[int(fields[9])] = int(fields[2].rpartition(":")[2], 16)
     return found
 
 
 def test_a_worker_has_its_own_connections_and_no_others_nor_a_listener(serve: Serve) -> None:
     server = serve(APP, workers=2)
-    clients = [server.client() for _ in range(6)]
+    # One for each: nothing that they would be asked to give the third worker.
+    clients = [server.client() for _ in range(2)]
     lent: dict[int, set[int]] = {}
     for client in clients:
         slot = int(client.ask("/").text.split()[0])

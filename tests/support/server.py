@@ -170,6 +170,22 @@ class Server:
         return found
 
 
+def listening_inode(port: int) -> str:
+    """The socket that listens on an IPv4 port, as /proc/PID/fd names it: proc(5), net/tcp."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    (inode,) = [row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"]
+    return f"socket:[{inode}]"
+
+
+def fds(pid: int) -> dict[int, str]:
+    """What each fd of a process is."""
+    found = {}
+    for entry in os.scandir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[int(entry.name)] = os.readlink(entry.path)
+    return found
+
+
 def children(pid: int) -> list[int]:
     """The pids of the living children of a process."""
     try:
