@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.modes import KINDS, MODES, Mode
+from tests.support.rawhttp import show_log_of_failure
 from tests.support.server import Server
 
 Serve = Callable[..., Server]
@@ -33,6 +34,15 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 def kind(request: pytest.FixtureRequest) -> Mode:
     """Each kind of worker, with the usual dispatch."""
     return Mode(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _log_of_a_shared_server(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where the tests of a file share the fixture `server`: what it logged during a failure."""
+    if "server" in request.fixturenames:
+        yield from show_log_of_failure(request, request.getfixturevalue("server"))
+    else:
+        yield
 
 
 @pytest.fixture

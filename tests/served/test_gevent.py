@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients import Client
 from tests.support.modes import DISPATCHES, Mode
-from tests.support.rawhttp import Wire, running, show_log_of_failure
+from tests.support.rawhttp import Wire, running
 from tests.support.server import PATIENCE, ROOT, Server, eventually
 
 APP = "tests.apps.together:app"
@@ -28,14 +28,6 @@ def server(
     settings = Mode("gevent", request.param).settings
     with running(APP, tmp_path_factory.mktemp("gevent"), **settings) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _shown(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "server" in request.fixturenames:
-        yield from show_log_of_failure(request, request.getfixturevalue("server"))
-    else:
-        yield
 
 
 def asking(server: Server, *paths: str) -> list[Client]:

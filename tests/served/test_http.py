@@ -12,7 +12,7 @@ import pytest
 
 from tests.apps.contract import WAYS
 from tests.support.modes import Mode
-from tests.support.rawhttp import Wire, chunked, request, running, show_log_of_failure
+from tests.support.rawhttp import Wire, chunked, request, running
 from tests.support.server import Server
 
 APP = "tests.apps.contract:app"
@@ -22,11 +22,6 @@ APP = "tests.apps.contract:app"
 def server(mode: Mode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running(APP, tmp_path_factory.mktemp("http"), workers=1, **mode.settings) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _shown(request: pytest.FixtureRequest, server: Server) -> Iterator[None]:
-    yield from show_log_of_failure(request, server)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
-"""Real apps: what a Flask and a Django site do must work over TCP, a unix socket and nginx.
+"""Real apps: what a Flask and a Django site do must work over TCP, a unix socket and nginx, with
+every kind of worker.
 
 The two sites answer the same paths alike, so each behaviour is told once and runs for all.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clients import Answer, Client, UnixClient
+from tests.support.modes import Mode
 from tests.support.nginx import Nginx, needs_nginx
 from tests.support.server import PATIENCE, Server, eventually, open_files
 
@@ -59,14 +61,14 @@ def framework(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module", params=["tcp", "unix", pytest.param("nginx", marks=needs_nginx)])
-def served(request: pytest.FixtureRequest, framework: str) -> Iterator[Site]:
+def served(request: pytest.FixtureRequest, framework: str, kind: Mode) -> Iterator[Site]:
     """One server for all tests of this file: starting one for each would take the most time."""
     with ExitStack() as stack:
         # Not pytest's directory: the path of a unix socket has to be short, unix(7).
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prefork-")))
         unix_path = f"{directory}/socket" if request.param == "unix" else ""
         bind = f"unix:{unix_path}" if unix_path else "127.0.0.1:0"
-        server = Server(SITES[framework], directory, {"bind": bind})
+        server = Server(SITES[framework], directory, {"bind": bind, **kind.settings})
         stack.callback(server.kill)
         server.started()
         nginx = None
@@ -221,6 +223,7 @@ def test_after_a_stream_the_connection_serves_on(site: Site) -> None:
         assert client.sock is sock
 
 
+@pytest.mark.parametrize("kind", ["sync"], indirect=True)
 @pytest.mark.parametrize("served", ["unix"], indirect=True)
 def test_a_slow_client_makes_a_stream_of_small_parts_cost_no_more(site: Site) -> None:
     """On a unix socket, as that holds little: nearly all of the rows are kept by the server."""
@@ -232,7 +235,7 @@ def test_a_slow_client_makes_a_stream_of_small_parts_cost_no_more(site: Site) ->
     with site.client() as slow:
         slow.request("GET", f"/rows/{count}")
         response = slow.getresponse()
-        # A single worker answers this when it has got all rows from the app.
+        # A single sync worker answers this when it has got all rows from the app.
         site.ask("/")
         held = cpu_ticks(pid) - before - quick
         assert response.read().endswith(b"\n%d,row\n" % (count - 1))

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support.modes import DISPATCHES, Mode
-from tests.support.rawhttp import Wire, chunked, request, running, show_log_of_failure
+from tests.support.rawhttp import Wire, chunked, request, running
 from tests.support.server import Server, eventually
 
 APP = "tests.apps.together:app"
@@ -33,14 +33,6 @@ def server(
     settings = Mode("gevent", request.param).settings
     with running(APP, tmp_path_factory.mktemp("streaming"), **settings) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _shown(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "server" in request.fixturenames:
-        yield from show_log_of_failure(request, request.getfixturevalue("server"))
-    else:
-        yield
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.conftest import Serve
 from tests.support.clients import Client
 from tests.support.command import launched
 from tests.support.modes import DISPATCHES, THREADS, Mode
-from tests.support.rawhttp import Wire, request, running, show_log_of_failure
+from tests.support.rawhttp import Wire, request, running
 from tests.support.server import Server, eventually
 
 APP = "tests.apps.together:app"
@@ -31,14 +31,6 @@ def server(
     """A server with a single worker: whatever runs at once runs in that."""
     with running(APP, tmp_path_factory.mktemp("threads"), **request.param.settings) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _shown(request: pytest.FixtureRequest) -> Iterator[None]:
-    if "server" in request.fixturenames:
-        yield from show_log_of_failure(request, request.getfixturevalue("server"))
-    else:
-        yield
 
 
 def asking(server: Server, *paths: str) -> list[Client]:

@@ -18,7 +18,7 @@ from tests.apps.contract import WAYS
 from tests.apps.contract_mistakes import BAD_HEADERS, BAD_STATUS, MISTAKES
 from tests.conftest import Serve
 from tests.support.modes import Mode
-from tests.support.rawhttp import Response, Wire, chunked, request, running, show_log_of_failure
+from tests.support.rawhttp import Response, Wire, chunked, request, running
 from tests.support.server import Server, eventually, open_files
 
 MIB = 1 << 20
@@ -30,11 +30,6 @@ def server(mode: Mode, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     directory = tmp_path_factory.mktemp("wsgi")
     with running("tests.apps.contract:app", directory, workers=1, **mode.settings) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def _shown(request: pytest.FixtureRequest, server: Server) -> Iterator[None]:
-    yield from show_log_of_failure(request, server)
 
 
 @pytest.fixture
