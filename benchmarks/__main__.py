@@ -45,7 +45,7 @@ def main() -> None:
         report.write(load(WHOLE))
         return
     results = _run(options)
-    print("\n" + report.tables(results))
+    print("\n" + report.tables_of_all(results))
     if _is_whole(options) and not options.output:
         report.write(results)
 
@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace) -> Results:
     left_out = install(options.servers)
     if os.getloadavg()[0] > _QUIET:
         print("the machine is busy: these figures will not be worth keeping", file=sys.stderr)
-    results = Results(about(options.servers, sys.argv[1:], options.seconds))
+    results = Results(about(options.servers, sys.argv[1:], options.rounds, options.seconds))
     for name, reason in left_out.items():
         results.leave_out(name, "", reason)
     servers_core, clients_core = two_cores()

@@ -17,11 +17,14 @@ from benchmarks.install import APPS_NEED, versions
 from benchmarks.servers import PROJECT, Server
 
 
-def about(servers: Iterable[Server], arguments: list[str], seconds: int) -> dict[str, Any]:
+def about(
+    servers: Iterable[Server], arguments: list[str], rounds: int, seconds: int
+) -> dict[str, Any]:
     """All that is noted of a run beside its figures; `seconds` is how long one load lasts."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes"),
         "arguments": shlex.join(arguments),
+        "rounds": rounds,
         "seconds": seconds,
         "commit": _commit(),
         "machine": _machine(),
@@ -35,7 +38,7 @@ def _machine() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cpus": len(os.sched_getaffinity(0)),
         "memory_gib": round(pages * size / (1 << 30), 1),
-        "kernel": platform.release(),
+        "kernel": re.split("[^0-9.]", platform.release())[0],
         "load_average_before": round(os.getloadavg()[0], 2),
     }
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import http.client
 import random
-import resource
 import socket
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from benchmarks.processes import HOST, Unable
@@ -25,7 +23,6 @@ _REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 _LAST = b"Hello, world!"
 _BATCH = 100
 _WARM_UP = 100  # requests
-_SPARE_FILES = 1000
 _PER_ADDRESS = 5000  # connections from one source address, which has some 28 000 ports
 
 
@@ -43,16 +40,6 @@ def warm_up(port: int) -> None:
         raise Unable(f"does not answer: {error!r}") from None
     finally:
         client.close()
-
-
-def allow_files(needed: int) -> bool:
-    """Let this process, and the servers it starts, open so many files more; whether it can."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = needed + _SPARE_FILES
-    if soft < wanted:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= wanted
 
 
 class Held:
@@ -104,8 +91,9 @@ def _take_answer(client: socket.socket) -> None:
 
 
 def _is_open(client: socket.socket) -> bool:
+    client.setblocking(False)
     try:
-        return bool(client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        return bool(client.recv(1, socket.MSG_PEEK))
     except BlockingIOError:
         return True
     except OSError:

@@ -71,10 +71,10 @@ def _try_to_install(server: Server) -> str:
 
 def _from_the_system() -> None:
     """wrk, and libev's header file for bjoern: root installs them."""
-    if shutil.which("wrk") is None or not os.path.exists("/usr/include/ev.h"):
-        if os.geteuid() == 0 and shutil.which("apt-get"):
-            subprocess.run(["apt-get", "update", "-qq"])
-            for package in ("wrk", "libev-dev"):
-                subprocess.run(["apt-get", "install", "-y", "-qq", package])
+    missing = shutil.which("wrk") is None or not os.path.exists("/usr/include/ev.h")
+    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "update", "-qq"])
+        for package in ("wrk", "libev-dev"):
+            subprocess.run(["apt-get", "install", "-y", "-qq", package])
     if shutil.which("wrk") is None:
         sys.exit("wrk is needed and not installed: apt-get install wrk libev-dev")

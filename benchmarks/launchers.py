@@ -1,6 +1,6 @@
 """Start a server that has no command line, or none that says what is needed here.
 
-    python launchers.py SERVER MODULE:ATTR PORT WORKERS
+python launchers.py SERVER MODULE:ATTR PORT WORKERS
 """
 
 from __future__ import annotations

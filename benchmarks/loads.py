@@ -18,7 +18,8 @@ class Kind(Enum):
 class Load:
     """What is asked of a server with `workers` workers.
 
-    `script` is what wrk.lua does to each request. `ours_only`: nobody else is measured.
+    `script` is what wrk.lua does to each request. `ours_only`: nobody else is measured. It lasts
+    so many times as long as the command line says, in whole seconds.
     Loads of the same kind, app and number of workers share one server process.
     """
 
@@ -31,11 +32,16 @@ class Load:
     headers: dict[str, str] = field(default_factory=dict)
     script: str = "same"
     ours_only: bool = False
+    lasts: float = 1
 
     @property
     def home(self) -> tuple[Kind, str, int]:
         """Loads with the same one are put on the same process."""
         return self.kind, self.app, self.workers
+
+    def duration(self, seconds: int) -> int:
+        """For how many whole seconds it is put on a server."""
+        return max(1, round(seconds * self.lasts))
 
 
 BROWSER = {
@@ -62,11 +68,19 @@ LOADS = (
         script="varying",
     ),
     Load("close", "a connection per request", headers={"Connection": "close"}),
-    Load("connections-10", "keep-alive, 10 connections", connections=10, ours_only=True),
-    Load("connections-100", "keep-alive, 100 connections", connections=100, ours_only=True),
-    Load("connections-1000", "keep-alive, 1000 connections", connections=1000, ours_only=True),
-    Load("download", "a response of 1 MiB", "bodies:app", connections=16),
-    Load("upload", "an upload of 1 MiB", "bodies:app", connections=16, script="upload"),
+    # The longer, the less of their CPU goes into accepting.
+    *(
+        Load(
+            f"connections-{number}",
+            f"keep-alive, {number} connections",
+            connections=number,
+            ours_only=True,
+            lasts=2,
+        )
+        for number in (10, 100, 1000)
+    ),
+    Load("download", "a response of 1 MiB", "bodies:app", connections=16, lasts=0.5),
+    Load("upload", "an upload of 1 MiB", "bodies:app", connections=16, lasts=0.5, script="upload"),
     Load("flask", "Flask, hello, 10 browser headers", "flask_hello:app", headers=BROWSER),
     Load("django", "Django, hello, 10 browser headers", "django_hello:app", headers=BROWSER),
     Load(
@@ -77,11 +91,13 @@ LOADS = (
         Kind.MIX,
         connections=16,
         workers=4,
+        lasts=4,  # it makes few requests
     ),
     Load(
         "idle",
-        "10 000 idle connections, and 16 busy ones beside them",
+        "10 000 connections, of which 16 are busy and all others idle",
         kind=Kind.IDLE,
         connections=10_000,
+        lasts=0.5,
     ),
 )

@@ -22,8 +22,7 @@ from benchmarks.servers import Server
 
 WAITED = 0.05  # seconds after which a short request has waited for another one
 BUSY_BESIDE_IDLE = 16  # connections
-THINKING = 5  # times as long as any other load: it makes few requests
-TO_OPEN = 20.0  # seconds for all idle connections
+TO_OPEN = 30.0  # seconds for all idle connections
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,9 @@ def _on_one_process(plan: Plan, server: Server, loads: list[Load], results: Resu
         print(f"  {reason}", flush=True)
 
 
-def _one_load(
-    at_work: Running, server: Server, load: Load, seconds: int, results: Results
-) -> None:
+def _one_load(at_work: Running, server: Server, load: Load, seconds: int, results: Results) -> None:
     try:
-        figures = _LOADING[load.kind](at_work, load, seconds)
+        figures = _LOADING[load.kind](at_work, load, load.duration(seconds))
     except Unable as reason:
         results.leave_out(server.name, load.name, str(reason))
         print(f"  {load.name}: {reason}", flush=True)
@@ -118,12 +115,10 @@ def _loaded(at_work: Running, load: Load, connections: int, seconds: int) -> Fig
 
 def _beside_idle_ones(at_work: Running, load: Load, seconds: int) -> Figures:
     """The same figures without and with the idle connections, of 16 busy ones."""
-    if not clients.allow_files(load.connections):
-        raise Unable(f"{load.connections} files can't be open here: RLIMIT_NOFILE")
     alone = _loaded(at_work, load, BUSY_BESIDE_IDLE, seconds)
     pss_alone = at_work.pss_mib()
     with closing(clients.Held(at_work.port)) as held:
-        held.open(load.connections, TO_OPEN)
+        held.open(load.connections - BUSY_BESIDE_IDLE, TO_OPEN)
         pss_beside = at_work.pss_mib()
         beside = _loaded(at_work, load, BUSY_BESIDE_IDLE, seconds)
         still_open = held.still_open()
@@ -134,7 +129,7 @@ def _beside_idle_ones(at_work: Running, load: Load, seconds: int) -> Figures:
 
 
 def _thinking(at_work: Running, load: Load, seconds: int) -> Figures:
-    met = clients.think(at_work.port, load.connections, seconds * THINKING)
+    met = clients.think(at_work.port, load.connections, seconds)
     if len(met.short) < 2:
         raise Unable("answered no request")
     waited = sum(time > WAITED for time in met.short)

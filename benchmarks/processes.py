@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -18,11 +19,13 @@ from pathlib import Path
 from typing import IO
 
 from benchmarks.loads import Load
-from benchmarks.servers import VENV, Server
+from benchmarks.servers import PROJECT, VENV, Server
 
 HOST = "127.0.0.1"
 APPS = Path(__file__).resolve().parent / "apps"
 MANY = 1000  # for more connections than these a server is started with its options for that
+
+_FILES = 1000  # that a server may need beside its connections
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _BOOT = 20.0  # seconds that a server may take to answer
@@ -63,10 +66,13 @@ class Running:
 def running(server: Server, load: Load, core: int) -> Iterator[Running]:
     """Start a server as a load needs it, on one core, and stop it in the end.
 
-    Raises Unable with the server's own words when it does not start.
+    Raises Unable when it does not start, with the first of its own words about that, or when
+    not enough files can be open here.
     """
-    port = _free_port()
-    command, *arguments = server.argv(load.app, port, load.workers, load.connections > MANY)
+    port, many = _free_port(), load.connections > MANY
+    if many:
+        _allow_files(load.connections)
+    command, *arguments = server.argv(load.app, port, load.workers, many)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [VENV / "bin" / command, *arguments],
@@ -105,6 +111,15 @@ def _not_ended() -> Iterator[None]:
         raise Unable("a process of it has ended meanwhile") from None
 
 
+def _allow_files(connections: int) -> None:
+    """Raise the limit of this process, which its clients need, and which the servers inherit."""
+    needed = connections + _FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < needed:
+        raise Unable(f"can't have {connections} connections here: RLIMIT_NOFILE is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
@@ -139,7 +154,7 @@ def _complaint(log: IO[bytes]) -> str:
     lines = log.read().decode(errors="replace").splitlines()
     told = [line for line in lines if line.strip() and not line.startswith(("usage:", " "))]
     errors = [line for line in told if not line.startswith(("Traceback", "***", "[uWSGI]"))]
-    return (errors or ["it says nothing"])[0]
+    return (errors or ["it says nothing"])[0].replace(f"{PROJECT}/", "")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

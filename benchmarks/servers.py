@@ -48,8 +48,7 @@ class Server:
 
     def argv(self, app: str, port: int, workers: int, many: bool) -> list[str]:
         """The command that starts it; its first word is a file of the environment's bin/."""
-        command = f"{self.command} {self.many}" if many else self.command
-        words = shlex.split(command)
+        words = shlex.split(self.command.replace("{many}", self.many if many else ""))
         return [word.format(app=app, port=port, workers=workers, venv=VENV) for word in words]
 
 
@@ -60,7 +59,7 @@ def _prefork(name: str, title: str, options: str) -> Server:
         "Python",
         "prefork",
         ("--editable", str(PROJECT)),
-        f"prefork {{app}} -b 127.0.0.1:{{port}} -w {{workers}} --log-level warning {options}",
+        "prefork {app} -b 127.0.0.1:{port} -w {workers} --log-level warning {many} " + options,
         many="--worker-connections 12000",
     )
 
@@ -79,8 +78,8 @@ def _gunicorn(
         "Python",
         "gunicorn",
         ("gunicorn", *requirements),
-        "gunicorn {app} -b 127.0.0.1:{port} -w {workers} --log-level warning"
-        f" --no-control-socket {options}",
+        "gunicorn {app} -b 127.0.0.1:{port} -w {workers} --log-level warning --no-control-socket"
+        " {many} " + options,
         many="--worker-connections 12000 --keep-alive 75",
         unable=unable or {},
         only=only,
@@ -110,9 +109,7 @@ SERVERS = (
     _prefork("prefork-sync-shared", "sync, shared", "-k sync --dispatch shared"),
     _gunicorn("gunicorn-sync", "sync", "-k sync", unable={"idle": "has no keep-alive"}),
     _gunicorn("gunicorn-gthread", "gthread, 4 threads", "-k gthread --threads 4"),
-    _gunicorn(
-        "gunicorn-gthread-1", "gthread, 1 thread", "-k gthread --threads 1", only=("mix",)
-    ),
+    _gunicorn("gunicorn-gthread-1", "gthread, 1 thread", "-k gthread --threads 1", only=("mix",)),
     _gunicorn("gunicorn-gevent", "gevent", "-k gevent", ("gevent", "packaging")),
     Server(
         "uwsgi",
@@ -131,7 +128,8 @@ SERVERS = (
         "granian",
         ("granian",),
         "granian --interface wsgi --host 127.0.0.1 --port {port} --workers {workers}"
-        " --log-level warning {app}",
+        " --log-level warning {many} {app}",
+        many="--backlog 12000 --backpressure 12000",
     ),
     Server(
         "waitress",
@@ -139,7 +137,7 @@ SERVERS = (
         "Python",
         "waitress",
         ("waitress",),
-        "waitress-serve --listen 127.0.0.1:{port} --threads 4 {app}",
+        "waitress-serve --listen 127.0.0.1:{port} --threads 4 {many} {app}",
         many="--connection-limit 12000 --asyncore-use-poll",
         unable={"mix": ONE_PROCESS},
     ),
