@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks import report
-from benchmarks.about import about
+from benchmarks.about import QUIET, about
 from benchmarks.install import install
 from benchmarks.loads import LOADS, Load
 from benchmarks.measure import Plan, measure
@@ -32,8 +32,6 @@ from benchmarks.servers import SERVERS, Server
 HERE = Path(__file__).resolve().parent
 WHOLE = HERE / "results.json"
 PART = HERE / "part.json"
-
-_QUIET = 0.5  # the load average of a machine that does nothing else
 
 Row = TypeVar("Row", Server, Load)
 
@@ -52,7 +50,7 @@ def main() -> None:
 
 def _run(options: argparse.Namespace) -> Results:
     left_out = install(options.servers)
-    if os.getloadavg()[0] > _QUIET:
+    if os.getloadavg()[0] > QUIET:
         print("the machine is busy: these figures will not be worth keeping", file=sys.stderr)
     results = Results(about(options.servers, sys.argv[1:], options.rounds, options.seconds))
     for name, reason in left_out.items():

@@ -16,6 +16,8 @@ from benchmarks import wrk
 from benchmarks.install import APPS_NEED, versions
 from benchmarks.servers import PROJECT, Server
 
+QUIET = 0.5  # at most the load average of a machine that does nothing else
+
 
 def about(
     servers: Iterable[Server], arguments: list[str], rounds: int, seconds: int

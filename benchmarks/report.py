@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import svg, tables
+from benchmarks.about import QUIET
 from benchmarks.loads import LOADS, Load
 from benchmarks.results import Results, Spread
 from benchmarks.servers import PROJECT, Server
@@ -122,12 +123,19 @@ def how(results: Results) -> str:
     command = f"make bench ARGS='{about['arguments']}'" if about["arguments"] else "make bench"
     return (
         f"Measured by `{command}` on {about['date'][:10]}, commit {about['commit']}: "
-        f"one worker on one core and wrk on another, {about['rounds']} interleaved rounds of "
-        f"{about['seconds']} s per load; {machine['cpu']}, {machine['cpus']} CPUs, "
+        f"one worker on one core and wrk on another, in interleaved rounds ({about['rounds']} of "
+        f"{about['seconds']} s per load); {machine['cpu']}, {machine['cpus']} CPUs, "
         f"Linux {machine['kernel']}; {versions}. "
         "Repeat it with the same command. Compare the ratios within a run, not the microseconds "
-        "of two runs."
+        f"of two runs.{_caution(results)}"
     )
+
+
+def _caution(results: Results) -> str:
+    load = results.about["machine"]["load_average_before"]
+    if load <= QUIET:
+        return ""
+    return f" The machine was busy with other things too (load average {load}): expect noise."
 
 
 def drawn(results: Results) -> dict[str, str]:

@@ -23,7 +23,7 @@ ABOUT: dict[str, Any] = {
     "rounds": 3,
     "seconds": 2,
     "commit": "0123abc",
-    "machine": {"cpu": "A CPU", "cpus": 2, "kernel": "6.1"},
+    "machine": {"cpu": "A CPU", "cpus": 2, "kernel": "6.1", "load_average_before": 0.1},
     "versions": {"python": "3.11", "prefork": "1.2.3"},
 }
 
@@ -71,6 +71,13 @@ def test_a_server_that_was_left_out_is_named_with_the_reason(results: Results) -
     line = "- waitress, 4 threads (mix): is one process & has no workers"
     assert line in report.summary(results)
     assert line in report.document(results)
+
+
+def test_a_machine_that_was_busy_is_said_to_have_been(results: Results) -> None:
+    assert "busy with other things" not in report.how(results)
+    machine = {**ABOUT["machine"], "load_average_before": 3.0}
+    busy = Results({**ABOUT, "machine": machine})
+    assert "busy with other things too (load average 3.0)" in report.how(busy)
 
 
 def test_every_load_that_was_measured_is_in_the_document(results: Results) -> None:
