@@ -58,8 +58,9 @@ def measure(plan: Plan, results: Results, keep: Callable[[], None]) -> None:
         for load in loads:
             if load.name in server.unable:
                 results.leave_out(server.name, load.name, server.unable[load.name])
-        able = [load for load in loads if not results.is_left_out(server.name, load.name)]
-        if able:
+        # One that failed in a round is tried again in the next: it may have been the machine.
+        able = [load for load in loads if load.name not in server.unable]
+        if able and not results.is_left_out(server.name):
             print(f"round {number}: {server.title}", flush=True)
             _on_one_process(plan, server, able, results)
             keep()

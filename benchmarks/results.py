@@ -25,7 +25,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A server that was not measured, under one load or under any (`load` is empty)."""
+    """A server that was not measured in all rounds of a load, or at all (`load` is empty)."""
 
     server: str
     load: str
@@ -48,12 +48,12 @@ class Results:
 
     def leave_out(self, server: str, load: str, reason: str) -> None:
         """Note, once, why a server is not measured."""
-        if not self.is_left_out(server, load):
-            self.left_out.append(LeftOut(server, load, reason))
+        if (one := LeftOut(server, load, reason)) not in self.left_out:
+            self.left_out.append(one)
 
-    def is_left_out(self, server: str, load: str) -> bool:
-        """Whether there is a reason not to measure it."""
-        return any(one.server == server and one.load in (load, "") for one in self.left_out)
+    def is_left_out(self, server: str) -> bool:
+        """Whether there is a reason not to measure it at all."""
+        return any((one.server, one.load) == (server, "") for one in self.left_out)
 
     def spread(self, load: str, server: str, figure: str) -> Spread | None:
         """A figure over the rounds, None where it was not measured."""
