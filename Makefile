@@ -41,8 +41,8 @@ docs: $(VENV)/.run ## write man/prefork.1 and conf/prefork.toml from the setting
 	$(BIN)/python -m prefork.reference man >$(VENV)/man && mv $(VENV)/man man/prefork.1
 	$(BIN)/python -m prefork.reference conf >$(VENV)/conf && mv $(VENV)/conf conf/prefork.toml
 
-bench: ## measure prefork beside its peers
-	$(PYTHON) benchmarks/compare.py $(ARGS)
+bench: ## measure prefork beside its peers, and rewrite the figures
+	$(PYTHON) -m benchmarks $(ARGS)
 
 clean: ## remove all that was made here
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

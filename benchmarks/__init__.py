@@ -1,0 +1,1 @@
+"""prefork measured beside its peers; `python -m benchmarks --help` says how."""
