@@ -206,4 +206,8 @@ def _charts_of(load: Load, results: Results) -> list[str]:
 
 def _left_out(results: Results) -> list[str]:
     lines = tables.left_out(results)
-    return ["Not measured, or not in every round:", "\n".join(f"- {line}" for line in lines)] if lines else []
+    return (
+        ["Not measured, or not in every round:", "\n".join(f"- {line}" for line in lines)]
+        if lines
+        else []
+    )
