@@ -176,6 +176,10 @@ def test_a_chunked_form_reaches_the_app(site: Site) -> None:
 def test_a_body_that_the_app_does_not_read_spoils_no_later_request(site: Site, body: bytes) -> None:
     with site.client() as client:
         assert client.ask("/", "POST", body).status == 405
+        if "gevent" in site.server.log:
+            # Its answer may come before the body has: then nginx closes the client's connection
+            # behind it, without having said so.
+            client.close()
         assert client.ask("/").text == "home\n"
 
 
