@@ -22,6 +22,9 @@ PATIENCE = 10.0  # seconds for one answer
 _REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 _LAST = b"Hello, world!"
 _BATCH = 100
+# ip(7): the port is chosen by connect(), which may take one whose last connection, to another
+# server, has just ended. bind() may not, and searches for seconds once there are thousands of them.
+_BIND_ADDRESS_NO_PORT = 24
 _WARM_UP = 100  # requests
 _PER_ADDRESS = 5000  # connections from one source address, which has some 28 000 ports
 
@@ -73,8 +76,12 @@ class Held:
 
     def _ask(self) -> socket.socket:
         source = f"127.0.0.{1 + len(self._sockets) // _PER_ADDRESS}"
-        client = socket.create_connection((HOST, self._port), PATIENCE, (source, 0))
+        client = socket.socket()
         self._sockets.append(client)
+        client.settimeout(PATIENCE)
+        client.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+        client.bind((source, 0))
+        client.connect((HOST, self._port))
         client.sendall(_REQUEST)
         return client
 
