@@ -20,6 +20,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients import Client, Load, read_all
 from tests.support.modes import KINDS, Mode
+from tests.support.rawhttp import Wire, request
 from tests.support.server import PATIENCE, Server, alive, eventually
 
 APP = "tests.apps.mix:app"
@@ -116,6 +117,28 @@ def test_a_kept_connection_of_a_retiring_worker_is_told_with_its_next_response(
         assert (last.text.split()[1], last.headers["Connection"]) == ("1", "close")
         server.wait_for("reload to generation 2 done", since)
         assert generation(client) == 2, "the client has connected anew"
+
+
+@pytest.mark.parametrize("kind", ["threads", "gevent"])
+def test_a_response_that_began_before_its_worker_retired_is_no_surprising_end_of_its_connection(
+    serve: Serve, kind: str
+) -> None:
+    """Its client could not be told: it may send a next request at any time. (A sync worker does
+    not hear that it retires before the response is out.)"""
+    server = serve("tests.apps.contract:app", workers=1, **Mode(kind, "shared").settings)
+    with Wire(server.port) as wire, Wire(server.port) as other:
+        other.assert_open()
+        wire.send(request("GET", "/gated?it"))
+        wire.head()
+        assert wire.chunk() == b"first"
+        since = server.mark()
+        server.send(signal.SIGHUP)
+        server.wait_for("gen=1 pid=[0-9]+ draining", since)
+        eventually(lambda: other.get("/pid").get("Connection"), "the worker to have heard of it")
+        (server.directory / "go-it").touch()
+        assert [wire.chunk(), wire.chunk()] == [b"second", b""]
+        assert wire.get("/pid").get("Connection") == "close"
+        wire.assert_closed()
 
 
 @shared
