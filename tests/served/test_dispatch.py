@@ -9,6 +9,7 @@ from collections import Counter
 
 from tests.conftest import Serve
 from tests.support.clients import raw
+from tests.support.modes import Mode
 from tests.support.server import Server, alive, eventually
 
 APP = "tests.apps.mix:app"
@@ -27,8 +28,8 @@ def test_connections_one_after_the_other_go_to_the_workers_exactly_in_turn(serve
     assert slots == first_round * 10
 
 
-def test_four_thousand_short_connections_are_spread_evenly(serve: Serve) -> None:
-    server = serve(APP, workers=4)
+def test_four_thousand_short_connections_are_spread_evenly(serve: Serve, kind: Mode) -> None:
+    server = serve(APP, workers=4, **kind.settings)
     served: Counter[str] = Counter()
     request = b"GET /who HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
@@ -46,8 +47,8 @@ def test_four_thousand_short_connections_are_spread_evenly(serve: Serve) -> None
     assert max(served.values()) / min(served.values()) <= 1.1, served
 
 
-def test_two_hundred_held_connections_are_spread_evenly(serve: Serve) -> None:
-    server = serve(APP, workers=4)
+def test_two_hundred_held_connections_are_spread_evenly(serve: Serve, kind: Mode) -> None:
+    server = serve(APP, workers=4, **kind.settings)
     clients = [server.client() for _ in range(200)]
     slots = Counter(client.ask("/who").text.split()[0] for client in clients)
     assert set(slots.values()) == {50}

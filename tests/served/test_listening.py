@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import json
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -78,10 +80,20 @@ def test_each_of_several_listeners_serves_and_tells_the_app_where(serve: Serve) 
             assert {key: environ[key] for key in expected} == expected
 
 
+def port_for_both() -> int:
+    """A port that is free for both families, and that the kernel gives to nobody by itself."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(lowest - 10_000, lowest)
+        with contextlib.suppress(OSError):
+            for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+                socket.create_server((host, port), family=family).close()
+            return port
+
+
 @needs_ipv6
 def test_ipv4_and_ipv6_on_one_port_serve_each_its_own(serve: Serve) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = port_for_both()
     serve(APP, bind=[f"127.0.0.1:{port}", f"[::1]:{port}"])
     for host in ("127.0.0.1", "::1"):
         with HostClient(host, port) as client:

@@ -1,4 +1,4 @@
-"""Behind a real nginx: no reload is seen by it, and so none by its clients.
+"""Behind a real nginx: no reload of any kind of worker is seen by it, and so none by its clients.
 
 nginx keeps connections to the server and never tries a request twice here, so every connection
 that the server cuts or refuses shows as a 502 and as a line in nginx's error log.
@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support.clients import Client, Load
+from tests.support.modes import Mode
 from tests.support.nginx import Nginx, needs_nginx
 from tests.support.server import Server
 
@@ -82,16 +83,26 @@ def upstream(server: Server, unix: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("app", "transport", "workers", "options"),
+    ("app", "transport", "workers", "kind", "options"),
     [
-        (FLASK, "tcp", 1, {}),
-        (FLASK, "unix", 2, {"proxy_buffering": "off", "proxy_request_buffering": "off"}),
-        (DJANGO, "tcp", 2, {}),
-        (DJANGO, "unix", 1, {}),
+        (FLASK, "tcp", 1, "sync", {}),
+        (FLASK, "unix", 2, "sync", {"proxy_buffering": "off", "proxy_request_buffering": "off"}),
+        (FLASK, "unix", 1, "gevent", {"proxy_buffering": "off", "proxy_request_buffering": "off"}),
+        (FLASK, "tcp", 1, "threads", {}),
+        (DJANGO, "tcp", 1, "gevent", {}),
+        (DJANGO, "unix", 1, "threads", {}),
         # nginx's default: a connection for each request, and streams that end with it.
-        (FLASK, "tcp", 1, {"proxy_http_version": "1.0"}),
+        (FLASK, "tcp", 1, "sync", {"proxy_http_version": "1.0"}),
     ],
-    ids=["flask-tcp", "flask-unix-unbuffered", "django-tcp", "django-unix", "flask-http-1.0"],
+    ids=[
+        "flask-tcp-sync",
+        "flask-unix-unbuffered-sync",
+        "flask-unix-unbuffered-gevent",
+        "flask-tcp-threads",
+        "django-tcp-gevent",
+        "django-unix-threads",
+        "flask-http-1.0-sync",
+    ],
 )
 def test_ten_reloads_under_load_show_in_no_answer_and_no_error_line(
     serve: Serve,
@@ -99,11 +110,13 @@ def test_ten_reloads_under_load_show_in_no_answer_and_no_error_line(
     app: str,
     transport: str,
     workers: int,
+    kind: str,
     options: dict[str, str],
 ) -> None:
     unix = f"unix:{directory}/socket" if transport == "unix" else ""
     bind = unix or "127.0.0.1:0"
-    server = serve(app, workers=workers, bind=bind, chdir=str(directory))
+    mode = Mode(kind).settings
+    server = serve(app, workers=workers, bind=bind, chdir=str(directory), **mode)
     with Nginx(upstream(server, unix), directory, options) as nginx:
         with Load(nginx.client, MIX, clients=2 * len(MIX), pause=0.02) as clients:
             for _ in range(10):
@@ -116,9 +129,9 @@ def test_ten_reloads_under_load_show_in_no_answer_and_no_error_line(
 
 
 def test_the_connection_that_nginx_keeps_outlives_ten_reloads(
-    serve: Serve, directory: Path
+    serve: Serve, directory: Path, kind: Mode
 ) -> None:
-    server = serve(FLASK, workers=1)
+    server = serve(FLASK, workers=1, **kind.settings)
     with Nginx(upstream(server, ""), directory) as nginx, nginx.client() as client:
         generation, _, port = client.ask("/who").text.split()
         for _ in range(10):
@@ -130,9 +143,9 @@ def test_the_connection_that_nginx_keeps_outlives_ten_reloads(
 
 
 def test_a_request_that_nginx_waits_for_during_the_reload_is_answered(
-    serve: Serve, directory: Path
+    serve: Serve, directory: Path, kind: Mode
 ) -> None:
-    server = serve(FLASK, workers=1)
+    server = serve(FLASK, workers=1, **kind.settings)
     go = server.directory / "go"
     with Nginx(upstream(server, ""), directory) as nginx, nginx.client() as client:
         client.request("GET", "/held/go")

@@ -124,6 +124,22 @@ def test_several_threads_can_be_asked_for_on_the_command_line(tmp_path: Path) ->
             assert answer(client) == (200, "met")
 
 
+def test_pipelined_requests_wait_for_nothing(server: Server) -> None:
+    """A hundred together take no longer than a hundred one after the other, with some to spare."""
+
+    def seconds(requests: int) -> float:
+        began = time.monotonic()
+        for _ in range(0, 100, requests):
+            wire.send(request("GET", "/thread") * requests)
+            for _ in range(requests):
+                assert wire.response().status == 200
+        return time.monotonic() - began
+
+    with Wire(server.port) as wire:
+        apart = seconds(1)
+        assert min(seconds(100) for _ in range(3)) < 10 * apart
+
+
 # What they write.
 
 
