@@ -214,9 +214,7 @@ class Engine:
         connection.readable()
 
     def _leave_idle(self, connection: Connection) -> None:
-        if connection.pinned:
-            self._end(connection)
-        else:
+        if not connection.pinned:
             self._give_back([connection])
 
     def _end(self, connection: Connection) -> None:

@@ -277,6 +277,8 @@ class Threads:
             if not listening:
                 return
             self._wait()
+        if self._requests:
+            self._wake_another()
 
     def _wait(self) -> None:
         """Wait for a quick app, and see to what it has done."""
