@@ -15,6 +15,9 @@ from prefork.wire.assignment import ListenerInfo
 
 _log = logging.getLogger("prefork.master")
 
+# The kernel keeps a client that connects and says nothing from us for so many seconds at first.
+_SILENT_SECONDS = 1
+
 _TCP = re.compile(r"(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})\Z")
 
 
@@ -166,6 +169,7 @@ def _bind_tcp(address: TCPAddress, beside: list[Address]) -> Listener:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Accepted sockets inherit it from the listener: tcp(7).
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENT_SECONDS)
         if family == socket.AF_INET6 and _needs_v6_only(address, beside):
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(name)

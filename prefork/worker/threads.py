@@ -4,10 +4,12 @@ The loop's thread receives and sends; the others only run the app. What they wan
 they are done with, they put into a queue, and wake the loop: libev's async watcher is the only one
 that may be touched from another thread.
 
-To wake a thread is dear, for the kernel and for the interpreter's lock. So the loop wakes one for
-all the requests of a turn, and while the app is quick, that one does them all, and the loop waits
-for it. It never waits for long: then the app is not quick, and each thread that finds more requests
-than its own wakes another before it begins.
+To wake a thread, and to be woken by it, is dear, for the kernel and for the interpreter's lock:
+more than a small request. So while the app is quick, the loop lends a thread its *helm* for the
+rest of a turn: this one reads, runs and answers one request after the other, in the loop's stead,
+while the loop waits. Whoever has the helm may touch connections and watchers; the app runs without
+it. A request that takes longer costs no more than that wait: the loop takes the helm back, and has
+other threads do what is left.
 
 A request is not read before a thread is free for it: on the connection of a worker that is full
 it still belongs to whoever has room. If no thread becomes free for a while, the connections go
@@ -35,10 +37,11 @@ if TYPE_CHECKING:
 
 # So long a request waits for a thread before it may go to another worker, in seconds.
 TICK_SECONDS = 0.015
-# The app is quick while requests take less than this, in seconds.
-_QUICK_SECONDS = 0.002
-# So often at most the loop waits for a thread before anything else gets its turn.
-_ROUNDS = 16
+# The app is quick while requests take less than this, in seconds: many times what it costs to have
+# another thread begin one.
+_QUICK_SECONDS = 0.0005
+# The loop waits for so many seconds for the thread at the helm to begin another request.
+_PATIENCE = 0.002
 
 # A member of an Enum costs two look-ups.
 _NEXT_REQUEST = Waiting.NEXT_REQUEST
@@ -65,8 +68,7 @@ class ThreadConnection(ConcurrentConnection):
         """The client has sent something, or is gone."""
         kind = self._engine.kind
         assert isinstance(kind, Threads)
-        if kind.full and self.waiting is _NEXT_REQUEST:
-            self._pause()
+        if self.waiting is _NEXT_REQUEST and kind.defers:
             kind.postpone(self)
         else:
             ConcurrentConnection.readable(self)  # super() costs as much as a call
@@ -78,10 +80,15 @@ class ThreadConnection(ConcurrentConnection):
         else:
             super().expire()
 
+    def hold(self) -> None:
+        """What has arrived has to wait."""
+        if not self._paused:
+            self._pause()
+
     def admit(self) -> None:
         """There is room for what has arrived."""
         self._unpause()
-        self.readable()
+        ConcurrentConnection.readable(self)
 
     def resume(self) -> None:
         """Let the thread go on that waits for the client to take something."""
@@ -154,16 +161,20 @@ class Threads:
         self._asleep: list[threading.Lock] = []
         # What the threads have handed over: what is to be sent, and exchanges that are over.
         self._done: deque[Exchange | tuple[Relay, bytes, bytes]] = deque()
-        # Those that have sent a request for which no thread is free, and the timer while there are.
+        # Those that have sent a request which is not read yet, and the timer while some stay so.
         self._postponed: deque[ThreadConnection] = deque()
         self._tick: Any = None
         self._begun_before = 0
-        # Whether the last request was done soon; whether the loop waits for the bell, rather than
-        # for what happens to it.
+        # Whether the last request was done soon.
         self._quick = False
-        self._listening = False
+        # Held by whoever stands for the loop; which thread that is, if not the loop's own, by what
+        # wakes it; what tells the loop that it is over, and what has failed meanwhile.
+        self._helm = threading.Lock()
+        self._helm.acquire()
+        self._deputy: threading.Lock | None = None
         self._bell = threading.Lock()
         self._bell.acquire()
+        self._failure: Exception | None = None
         self._wake = self.loop.async_()
         self._wake.start(self._take_over)
         self._end_of_turn = self.loop.prepare()
@@ -173,6 +184,11 @@ class Threads:
     def full(self) -> bool:
         """Whether no thread is free."""
         return self._running >= self._count
+
+    @property
+    def defers(self) -> bool:
+        """Whether what arrives is read at the end of the turn, or when a thread is free."""
+        return self._quick or self._running >= self._count
 
     def begin(self, engine: Engine, app: App) -> None:
         """From now on requests are executed."""
@@ -208,39 +224,46 @@ class Threads:
     def postpone(self, connection: ThreadConnection) -> None:
         """Keep a request waiting, for a thread of ours or for another worker."""
         self._postponed.append(connection)
-        if self._tick is None:
-            self._watch_progress()
 
     # In the threads.
 
     def hand_over(self, relay: Relay, data: bytes, more: bytes) -> None:
         """Have the loop send this."""
         self._done.append((relay, data, more))
-        if not self._listening:
+        # In this order: whoever stands for the loop looks again after it has ceased to.
+        if self._deputy is None:
             self._wake.send()
 
     def _work(self, app: App) -> None:
         """The life of a thread."""
-        requests = self._requests
         alarm = threading.Lock()
         alarm.acquire()
         while True:
-            try:
-                exchange = requests.popleft()
-            except IndexError:
+            exchange = self._take()
+            if exchange is None:
                 self._sleep(alarm)
+                if self._deputy is alarm:
+                    self._stand_in(alarm, app)
                 continue
-            if requests and not self._quick:
+            if self._requests:
                 self._wake_another()
-            began = monotonic()
-            exchange.run(app)
-            self._quick = monotonic() - began < _QUICK_SECONDS
-            self._done.append(exchange)
+            self._run(exchange, app)
             del exchange  # with the body of its request, for as long as there is no other
-            if not self._listening:
+            if self._deputy is None:
                 self._wake.send()
-            elif not requests:
-                self._ring()
+
+    def _take(self) -> Exchange | None:
+        """A request that no other thread has taken."""
+        try:
+            return self._requests.popleft()
+        except IndexError:
+            return None
+
+    def _run(self, exchange: Exchange, app: App) -> None:
+        began = monotonic()
+        exchange.run(app)
+        self._quick = monotonic() - began < _QUICK_SECONDS
+        self._done.append(exchange)
 
     def _sleep(self, alarm: threading.Lock) -> None:
         """Wait until there may be a request."""
@@ -259,37 +282,83 @@ class Threads:
         with contextlib.suppress(IndexError):  # nobody sleeps
             self._asleep.pop().release()
 
-    def _ring(self) -> None:
-        self._listening = False
-        with contextlib.suppress(RuntimeError):  # another thread has rung
-            self._bell.release()
+    def _stand_in(self, me: threading.Lock, app: App) -> None:
+        """Have the helm for as long as requests are quick, and the loop does not take it back."""
+        while self._has_helm(me):
+            try:
+                exchange = self._next_request()
+            except Exception as error:  # noqa: BLE001  an error of ours is the loop's to handle
+                self._failure, exchange = error, None
+            if exchange is None:
+                self._deputy = None
+                self._bell.release()
+                self._helm.release()
+                return
+            self._helm.release()
+            self._run(exchange, app)
+            del exchange
+        self._wake.send()
+
+    def _has_helm(self, me: threading.Lock) -> bool:
+        if not self._helm.acquire(False):
+            return False
+        if self._deputy is not me:
+            self._helm.release()
+            return False
+        return True
+
+    def _next_request(self) -> Exchange | None:
+        """At the helm: see to what is done, then to what has arrived, up to the next request."""
+        self._see_to_done()
+        while self._quick:
+            exchange = self._take()
+            if exchange is not None or not self._postponed:
+                return exchange
+            self._admit()
+        return None
 
     # In the loop.
 
     def _set_to_work(self) -> None:
         """At the end of each turn: see to it that the requests that have come in are executed."""
-        for _ in range(_ROUNDS):
-            if not self._requests:
-                return
-            # What the flag says after is no matter: a thread may have rung already.
-            listening = self._listening = self._quick
-            self._wake_another()
-            if not listening:
-                return
-            self._wait()
+        while self._quick and self._asleep and (self._postponed or self._requests):
+            self._lend_helm()
+        if self._postponed:
+            self._take_over()
+            self._hold_postponed()
         if self._requests:
             self._wake_another()
 
-    def _wait(self) -> None:
-        """Wait for a quick app, and see to what it has done."""
-        if not self._bell.acquire(timeout=_QUICK_SECONDS):
+    def _lend_helm(self) -> None:
+        """Have a thread stand in for the loop, until it is done, or in a request for too long."""
+        self._deputy = alarm = self._asleep.pop()
+        self._helm.release()
+        alarm.release()
+        begun = -1
+        while not (rung := self._bell.acquire(timeout=_PATIENCE)) and begun != self._counters[0]:
+            begun = self._counters[0]
+        self._helm.acquire()
+        if self._deputy is not None:
+            self._deputy = None
             self._quick = False
-        # In this order: what is handed over from now on wakes the loop.
-        self._listening = False
+        elif not rung:
+            self._bell.acquire()  # it was rung just now
         self._take_over()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def _take_over(self) -> None:
-        """See to what the threads have handed over."""
+        """See to what the threads have handed over, and use the room that there is then."""
+        self._see_to_done()
+        while self._postponed and not self.full:
+            self._admit()
+        if not self.full:
+            self._engine.made_room()
+            if self._flags[WANTED]:
+                self._engine.report_room()
+
+    def _see_to_done(self) -> None:
         done = self._done
         while done:
             item = done.popleft()
@@ -297,14 +366,17 @@ class Threads:
                 self._executed(item)
             else:
                 self._send(*item)
-        while self._postponed and not self.full:
-            connection = self._postponed.popleft()
-            if connection.fd >= 0:
-                connection.admit()
-        if not self.full:
-            self._engine.made_room()
-            if self._flags[WANTED]:
-                self._engine.report_room()
+
+    def _admit(self) -> None:
+        connection = self._postponed.popleft()
+        if connection.fd >= 0:
+            connection.admit()
+
+    def _hold_postponed(self) -> None:
+        for connection in self._postponed:
+            connection.hold()
+        if self._postponed and self._tick is None:
+            self._watch_progress()
 
     def _send(self, relay: Relay, data: bytes, more: bytes) -> None:
         connection = relay.connection
