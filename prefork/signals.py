@@ -83,6 +83,15 @@ def quiet_in_child() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
+def leave_to_parent() -> None:
+    """In a child that the app has forked: what it is sent must not look as if sent to its parent,
+    whose pipe it has, and means what it means to any process."""
+    signal.set_wakeup_fd(-1)
+    for number in COMMANDS:
+        if signal.getsignal(number) is _do_nothing:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def ignore() -> None:
     """Let no signal change how this process ends: all that is left is for Python to tear itself
     down, and the first thing that it does is to give signals their default actions back."""

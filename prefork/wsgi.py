@@ -110,6 +110,8 @@ class Exchange:
     head_sent = False
     complete = False
     persistent = False
+    # Whether the app has returned: from then on the connection carries something else.
+    over = False
     refused: HTTPError | None = None
     # Where several threads may write.
     lock: AbstractContextManager[Any] | None = None
@@ -152,6 +154,8 @@ class Exchange:
             self.persistent = False
         except BaseException:  # noqa: BLE001  whatever an app raises ends here
             self._fail()
+        finally:
+            self.over = True
 
     def start_response(
         self, status: str, headers: Headers, exc_info: ExcInfo | None = None
@@ -181,6 +185,8 @@ class Exchange:
                 self._write(data)
 
     def _write(self, data: bytes) -> None:
+        if self.over:
+            raise AssertionError("write() was called after the request was over")
         head = b"" if self.head_sent else self._head(None)
         framing = self._framing
         if framing is Framing.CHUNKED:

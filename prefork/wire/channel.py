@@ -105,7 +105,8 @@ class Channel(Generic[S, R]):
             ChannelClosed: after the last message of a peer that has closed its end.
             msgspec.DecodeError: the peer wrote something that is no message.
         """
-        while True:
+        # It may be closed meanwhile: in a child that was forked by what a message has led to.
+        while self._sock.fileno() >= 0:
             try:
                 packet, ancillary, flags, _ = self._sock.recvmsg(_MAX_PACKET, _FD_SPACE, _CLOEXEC)
             except BlockingIOError:

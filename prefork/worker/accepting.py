@@ -60,13 +60,17 @@ class Accepting:
         self._listeners = ()
 
     def disown(self) -> None:
-        """In a forked child: close the listeners."""
+        """In a forked child: close the listeners, or the port would stay taken."""
+        for watcher in self._watchers:
+            watcher.stop()
         for listener in self._listeners:
             listener.close()
+        self._listeners = ()
 
     def _accept(self, index: int, most: int | None) -> None:
         """Accept until there is nothing more, or no room, or the limit is reached."""
-        while most is None or most > 0:
+        # They may be closed meanwhile: in a child that a request has forked.
+        while self._listeners and (most is None or most > 0):
             if most is not None:
                 if not self._has_room():
                     self._pause()

@@ -102,9 +102,10 @@ class Connection(SocketTransport):
             else:
                 self.lose()
             return
-        since = self.since
-        self.readable()
-        if self.fd >= 0 and self.since == since:
+        since, waiting = self.since, self.waiting
+        Connection.readable(self)  # now, where that is put off as well
+        # What came may have been enough: then it waits for something else, the app say.
+        if self.fd >= 0 and self.since == since and self.waiting is waiting:
             self._time_out()
 
     # What an exchange needs of its transport.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from _socket import SHUT_WR
 from collections.abc import Callable
 from itertools import islice
 from os import close as close_fd
@@ -19,7 +20,7 @@ from prefork.wire.gate import Gate
 from prefork.wire.messages import Closed, Loan, Released, Report, Returned, Room
 from prefork.wire.recall import is_recalled, to_drop
 from prefork.worker.connection import Connection
-from prefork.worker.lingering import Lingering, reset_on_close
+from prefork.worker.lingering import Lingering, reset_on_close, shut_down
 from prefork.worker.service import Service
 from prefork.worker.transport import SocketTransport, Waiting
 
@@ -73,6 +74,8 @@ class Engine:
         self.on_room: Callable[[], None] | None = None
         # An error of ours, after which the worker can't go on.
         self.failed = False
+        # Whether this is a forked child, and its connections the parent's.
+        self._disowned = False
         self._entrances = service.entrances
         self._patience = service.patience
         self._states = board.loans
@@ -84,8 +87,7 @@ class Engine:
         self._closed: list[int] = []
         self._released: list[int] = []
         self._flush_due = False
-        self._handle_other_error = self.loop.error_handler
-        self.loop.error_handler = self._on_error
+        service.kind.watch_errors(self._on_error)
         self._epoll = epoll.fromfd(self.loop.fileno())
         waits = [seconds / 4 for seconds in service.patience.values()]
         interval = min(_CHECK_SECONDS, service.pulse, *waits)
@@ -102,6 +104,9 @@ class Engine:
 
     def borrow(self, loan: Loan, fd: int) -> None:
         """Serve a connection that was lent, unless it was recalled on its way here."""
+        if self._disowned:
+            close_fd(fd)
+            return
         if is_recalled(self._states, loan.id):
             close_fd(fd)
             self._released.append(loan.id)
@@ -151,9 +156,14 @@ class Engine:
             self._on_empty()
 
     def disown(self) -> None:
-        """In a forked child: close the connections, of which it knows nothing."""
-        for fd in self._connections:
-            close_fd(fd)
+        """In a forked child: close the connections, which would not end as long as it had them too.
+        To requests that were copied with it they are closed as well."""
+        self._disowned = True
+        self._checks.stop()
+        for connection in self._connections.values():
+            close_fd(connection.disown())
+        self._connections.clear()
+        self._lingering.disown()
 
     # What connections ask for.
 
@@ -172,11 +182,16 @@ class Engine:
 
     def closed(self, connection: SocketTransport) -> None:
         """The connection is at its end, as its state says."""
+        if connection.fd < 0:
+            return  # it was the parent's
         del self._connections[connection.fd]
         fd = connection.release()
         if connection.pinned:
             self._end_pinned(fd, connection.state)
         else:
+            if self.kind.stands_still and connection.state != _RESPONDING:
+                # Not when the master hears of it: that may be a request later.
+                shut_down(fd, SHUT_WR)
             close_fd(fd)
             self._closed.append(connection.key)
             self._flush_later()
@@ -279,7 +294,7 @@ class Engine:
         """An error of ours in a callback of the loop: it costs one connection; or, where it was
         not about one, the worker, whose idle connections are safe with the master. (The loop has
         stopped the watcher: if it was that of the channel, the worker would be deaf.)"""
-        owner = getattr(getattr(context, "callback", None), "__self__", None)
+        owner = None if trace is None else trace.tb_frame.f_locals.get("self")
         _log.error("error in the worker", exc_info=error)
         if isinstance(owner, Connection):
             owner.close()

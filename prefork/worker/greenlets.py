@@ -10,12 +10,14 @@ A body is read by the app while it arrives.
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import signal
 import traceback
+from collections.abc import Callable
 from os import read
 from time import monotonic
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 import gevent
@@ -28,6 +30,7 @@ from prefork.signals import DUMP_STACKS
 from prefork.wire.board import LoanState
 from prefork.worker.concurrent import ConcurrentConnection
 from prefork.worker.connection import RECEIVE_SIZE
+from prefork.worker.kind import ErrorHandler
 from prefork.worker.outbound import Outbound
 from prefork.worker.patch import patch
 from prefork.worker.transport import HIGH_WATER, Waiting
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 
 # So many bytes of a body are received before the app has read them.
 BODY_HIGH_WATER = 1 << 18
+
+_log = logging.getLogger("prefork.worker")
 
 
 class GreenletConnection(ConcurrentConnection):
@@ -181,6 +186,7 @@ class Greenlets:
     connection: type[GreenletConnection] = GreenletConnection
     multithread = True
     streams = True
+    stands_still = False
     # There are as many greenlets as there may be connections.
     full = False
 
@@ -220,6 +226,25 @@ class Greenlets:
         self._waiting[worker] = exchange
         return False
 
+    def watch_errors(self, handler: ErrorHandler) -> None:
+        """Whom to tell of an error in a callback. Those of the app are gevent's affair."""
+        others = self._hub.handle_error
+
+        def handle_error(
+            context: object | None,
+            kind: type[BaseException] | None,
+            error: BaseException | str | None,
+            trace: TracebackType | None = None,
+        ) -> None:
+            if trace is not None and _is_ours(trace.tb_frame):
+                assert not isinstance(error, str)
+                handler(context, kind, error, trace)
+            else:
+                others(context, kind, error, trace)
+
+        # The hub makes itself the loop's handler whenever it begins to run.
+        self._hub.handle_error = handle_error  # type: ignore[assignment, method-assign]
+
     def run(self) -> None:
         """Let the hub run until `stop`."""
         self._hub.switch()
@@ -239,7 +264,7 @@ class Greenlets:
         """The life of a greenlet of the pool."""
         me, app = getcurrent(), self._app
         to_hub = _hub_of(me).switch
-        exchange = to_hub()
+        exchange = _next_exchange(to_hub)
         while True:
             exchange.run(app)
             if self._entered is exchange:
@@ -250,7 +275,7 @@ class Greenlets:
                 self.loop.run_callback(_connection(exchange).executed, exchange)
             self._idle.append(me)
             del exchange  # with the body of its request, for as long as there is no other
-            exchange = to_hub()
+            exchange = _next_exchange(to_hub)
 
     def _dump(self, number: int, frame: FrameType | None) -> None:
         """Write down where the requests stand that wait."""
@@ -263,10 +288,24 @@ class Greenlets:
             os.write(self._stacks, text.encode("utf-8", "backslashreplace"))
 
 
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith("prefork.")
+
+
 def _connection(exchange: Exchange) -> GreenletConnection:
     connection = exchange.transport
     assert isinstance(connection, GreenletConnection)
     return connection
+
+
+def _next_exchange(to_hub: Callable[[], Exchange]) -> Exchange:
+    """Wait for it. What the app has left behind to be thrown then, a gevent.Timeout say, must not
+    end the greenlet."""
+    while True:
+        try:
+            return to_hub()
+        except BaseException:  # noqa: BLE001  it was not meant for us
+            _log.warning("thrown into a greenlet whose request was over", exc_info=True)
 
 
 def _hub_of(me: greenlet) -> greenlet:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prefork.wsgi import App, Exchange
@@ -11,6 +13,12 @@ if TYPE_CHECKING:
     from prefork.worker.engine import Engine
 
 
+# Of a callback of the loop: the watcher, and what sys.exc_info() says.
+ErrorHandler = Callable[
+    [object, type[BaseException] | None, BaseException | None, TracebackType | None], None
+]
+
+
 class Kind(Protocol):
     """A kind of worker. Its loop is where everything but the app happens."""
 
@@ -18,6 +26,8 @@ class Kind(Protocol):
     multithread: bool
     # Whether it is called as soon as the head of a request has arrived.
     streams: bool
+    # Whether the loop stands still while the app runs.
+    stands_still: bool
     loop: Any
 
     @property
@@ -34,6 +44,9 @@ class Kind(Protocol):
     def execute(self, exchange: Exchange) -> bool:
         """Have the app called; whether it is done. If not, the connection's `executed` will be
         called in the loop."""
+
+    def watch_errors(self, handler: ErrorHandler) -> None:
+        """Whom to tell of an error of ours in a callback of the loop."""
 
     def run(self) -> None:
         """Turn the loop until `stop`."""

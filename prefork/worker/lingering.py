@@ -7,7 +7,7 @@ read and thrown away, until it closes too or a short deadline passes.
 
 from __future__ import annotations
 
-from _socket import SHUT_RDWR, SHUT_WR, SO_LINGER, SOL_SOCKET
+from _socket import AF_UNIX, SHUT_RDWR, SHUT_WR, SO_LINGER, SOCK_STREAM, SOL_SOCKET
 from _socket import socket as Socket  # noqa: N812  the one that gevent does not patch
 from collections.abc import Callable
 from os import close as close_fd
@@ -53,6 +53,14 @@ class Lingering:
         while self._deadlines and next(iter(self._deadlines.values())) <= now:
             self._end(next(iter(self._deadlines)))
 
+    def disown(self) -> None:
+        """In a forked child: close them; they end when the parent ends them."""
+        for fd, watcher in self._watchers.items():
+            watcher.stop()
+            close_fd(fd)
+        self._watchers.clear()
+        self._deadlines.clear()
+
     def _on_leftover(self, fd: int) -> None:
         try:
             ended = not read(fd, 65536)
@@ -72,7 +80,7 @@ class Lingering:
 
 def shut_down(fd: int, how: int = SHUT_RDWR) -> None:
     """shutdown(2), of a socket that may be shut down already."""
-    sock = Socket(fileno=fd)
+    sock = Socket(AF_UNIX, SOCK_STREAM, 0, fd)  # of whichever family; to find out costs calls
     try:
         sock.shutdown(how)
     except OSError:

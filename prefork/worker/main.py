@@ -17,7 +17,7 @@ from prefork.http.request import Limits
 from prefork.settings import Settings, home, idle_timeout, worker_kind
 from prefork.wire import messages
 from prefork.wire.assignment import Assignment
-from prefork.wire.board import RETIRING
+from prefork.wire.board import ALONE, RETIRING
 from prefork.wire.channel import ChannelClosed
 from prefork.worker.accepting import Accepting
 from prefork.worker.app import load_app
@@ -117,6 +117,7 @@ class Worker:
         self._announcement.start(self._apply, Event.APP_READY)
         self._terminations.start(self._terminated)
         readiness.on_ready(self._announcement.send)
+        os.register_at_fork(after_in_child=self._leave_to_parent)
 
     def serve(self) -> int:
         """Import the app and serve until the master drains this worker, or is gone.
@@ -143,7 +144,8 @@ class Worker:
             self._engine, self._assignment.sockets, process.most_connections(settings)
         )
         self._apply(Event.IMPORTED)
-        os.register_at_fork(after_in_child=self._disown)
+        os.register_at_fork(after_in_child=self._engine.disown)
+        os.register_at_fork(after_in_child=self._accepting.disown)
         self._kind.run()
         self._engine.flush()
         return PreforkError.exit_code if self._engine.failed else 0
@@ -161,18 +163,27 @@ class Worker:
             self._end_pinned.start(self._engine.end_idle)
             self._exit_if_empty()
         elif action is Action.END_IDLE:
-            self._assignment.row.flags[RETIRING] = 1
+            flags = self._assignment.row.flags
+            flags[RETIRING] = flags[ALONE] = 1
             self._accepting.end(all_that_waits=True)
             self._engine.end_idle()
             self._exit_if_empty()
         elif action is Action.EXIT:
             self._kind.stop()
 
-    def _disown(self) -> None:
-        """In a child that the app has forked: clients and listeners are not its affair. As long as
-        it had them too, they would not end."""
-        self._engine.disown()
-        self._accepting.disown()
+    def _leave_to_parent(self) -> None:
+        """In a child that the app has forked: with a hub of its own, which goes on with the
+        worker's loop, it would be a second worker."""
+        signals.leave_to_parent()
+        for watcher in (
+            self._inbox,
+            self._outbox,
+            self._announcement,
+            self._end_pinned,
+            self._terminations,
+        ):
+            watcher.stop()
+        self._channel.close()
 
     def _exit_if_empty(self) -> None:
         if self._engine.empty:

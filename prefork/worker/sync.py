@@ -14,6 +14,7 @@ from gevent.libev.corecext import loop as Loop  # noqa: N812
 
 from prefork.wire.board import BUSY, RECALLED, WANTED
 from prefork.worker.connection import Connection
+from prefork.worker.kind import ErrorHandler
 from prefork.wsgi import App, Exchange
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Sync:
     connection: type[Connection] = Connection
     multithread = False
     streams = False
+    stands_still = True
     full = False
 
     def __init__(self) -> None:
@@ -58,6 +60,10 @@ class Sync:
         if flags[WANTED]:
             self._engine.report_room()
         return True
+
+    def watch_errors(self, handler: ErrorHandler) -> None:
+        """Whom to tell of an error in a callback."""
+        self.loop.error_handler = handler
 
     def run(self) -> None:
         """Turn the loop until `stop`."""

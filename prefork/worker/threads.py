@@ -28,6 +28,7 @@ from gevent.libev.corecext import loop as Loop  # noqa: N812
 
 from prefork.wire.board import ALONE, BUSY, WANTED
 from prefork.worker.concurrent import ConcurrentConnection
+from prefork.worker.kind import ErrorHandler
 from prefork.worker.transport import HIGH_WATER, Waiting
 from prefork.wsgi import App, Disconnected, Exchange
 
@@ -75,7 +76,8 @@ class ThreadConnection(ConcurrentConnection):
 
     def expire(self) -> None:
         """The wait has taken too long; but what has arrived meanwhile counts."""
-        if self._paused:
+        held = self.waiting is _NEXT_REQUEST and self._engine.kind.full
+        if self._paused or held:
             self.since = self._engine.clock  # it is not the client who is late
         else:
             super().expire()
@@ -151,6 +153,7 @@ class Threads:
     connection: type[ThreadConnection] = ThreadConnection
     multithread = True
     streams = False
+    stands_still = False
 
     def __init__(self, count: int) -> None:
         self.loop = Loop(default=False)
@@ -212,6 +215,10 @@ class Threads:
         exchange.transport = connection.relay = Relay(self, connection)
         self._requests.append(exchange)
         return False
+
+    def watch_errors(self, handler: ErrorHandler) -> None:
+        """Whom to tell of an error in a callback."""
+        self.loop.error_handler = handler
 
     def run(self) -> None:
         """Turn the loop until `stop`."""
@@ -380,7 +387,8 @@ class Threads:
 
     def _send(self, relay: Relay, data: bytes, more: bytes) -> None:
         connection = relay.connection
-        if not connection.lost:
+        # An app may call write() when its request is over.
+        if connection.relay is relay and not connection.lost:
             try:
                 connection.send(data, more)
             except Disconnected:

@@ -142,6 +142,16 @@ class SocketTransport:
         self._states[self.key] = _RETURNED
         return self.release()
 
+    def disown(self) -> int:
+        """In a forked child: have nothing to do with it any more; the fd, which is to be closed."""
+        if self._watcher is not None:
+            self._watcher.stop()
+        self._watcher = None
+        # The board, and the epoll instance, are the parent's.
+        self._states, self.key = bytearray(1), 0
+        fd, self.fd = self.fd, -1
+        return fd
+
     def close(self, state: int | None = None) -> None:
         """End the connection: with this state, or by what the board says now."""
         states, key = self._states, self.key

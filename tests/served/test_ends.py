@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import socket
+import time
 from collections.abc import Callable
 from http.client import RemoteDisconnected
 from pathlib import Path
@@ -298,3 +299,27 @@ def test_when_the_master_is_killed_what_runs_is_answered_and_the_worker_goes(
     held.release()
     assert held.answer() == (200, b"held\n")
     eventually(lambda: not alive(pid), "the worker to go")
+
+
+def test_term_answers_what_waits_for_a_thread(serve: Serve, tmp_path: Path) -> None:
+    """There is no other worker any more that could have it."""
+    server = serve(APP, workers=2, worker_class="threads", threads=1)
+    kept = [server.client() for _ in range(6)]
+    for client in kept:
+        client.ask("/")
+    holding = [Wire(server.port) for _ in range(2)]
+    for number, wire in enumerate(holding):
+        wire.send(request("GET", f"/hold?{tmp_path}/held-{number}"))
+    files = [tmp_path / f"held-{number}" for number in range(2)]
+    eventually(lambda: all(file.exists() for file in files), "both threads to be busy")
+    for client in kept:
+        client.request("GET", "/")
+    server.send(signal.SIGTERM)
+    eventually(lambda: server.log.count("draining") == 2, "both workers to drain")
+    # Much longer than a worker waits before it gives connections back.
+    time.sleep(0.3)
+    for file in files:
+        file.unlink()
+    for client in kept:
+        assert client.getresponse().read() == b"fast\n"
+    assert server.wait() == 0

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import re
+import select
 import signal
 import threading
 import time
@@ -17,8 +18,18 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support.clients import Client
+from tests.support.modes import DISPATCHES
 from tests.support.rawhttp import Wire, request
-from tests.support.server import ROOT, Server, alive, eventually, fds, listening_inode, state
+from tests.support.server import (
+    PATIENCE,
+    ROOT,
+    Server,
+    alive,
+    eventually,
+    fds,
+    listening_inode,
+    state,
+)
 
 APP = "tests.apps.mix:app"
 # A fair share of work is that long: much more than the time in which a request is found stuck.
@@ -64,6 +75,31 @@ def held(client: Client | Wire, file: Path) -> Iterator[None]:
 
 def assert_served(client: Client) -> None:
     assert client.getresponse().read() == b"held\n"
+
+
+@pytest.mark.parametrize("dispatch", DISPATCHES)
+def test_a_connection_ends_with_its_response_though_its_worker_has_begun_another_request(
+    serve: Serve, tmp_path: Path, dispatch: str
+) -> None:
+    """Some clients read until the end of the connection."""
+    server = serve(APP, workers=1, dispatch=dispatch)
+    (worker,) = server.workers().values()
+    with Wire(server.port) as one, Wire(server.port) as slow, Wire(server.port) as another:
+        for wire in (one, slow, another):
+            assert wire.get("/").status == 200
+        # The worker finds all three at once, and takes them in an order of its own.
+        os.kill(worker, signal.SIGSTOP)
+        one.send(request("GET", "/", "Connection: close"))
+        slow.send(request("GET", f"/hold?{tmp_path}/held"))
+        another.send(request("GET", "/", "Connection: close"))
+        os.kill(worker, signal.SIGCONT)
+        eventually((tmp_path / "held").exists, "the request to run")
+        ready, _, _ = select.select([one.sock, another.sock], [], [], PATIENCE)
+        ending = one if one.sock in ready else another
+        assert ending.response().text == "fast\n"
+        ending.assert_closed()
+        (tmp_path / "held").unlink()
+        assert slow.response().text == "held\n"
 
 
 def test_a_request_to_a_worker_in_a_long_one_is_served_by_another(

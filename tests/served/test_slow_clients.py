@@ -3,6 +3,8 @@ in time."""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -242,6 +244,22 @@ def test_a_connection_that_is_used_is_not_idle(impatient: Impatient) -> None:
         while time.monotonic() < end:
             wire.assert_open()
             time.sleep(0.1)
+
+
+def test_a_request_that_arrives_when_its_idle_connections_time_is_over_is_answered(
+    serve: Serve, kind: Mode
+) -> None:
+    """The worker had no time to look for a while, and finds both at once."""
+    server = serve("tests.apps.mix:app", workers=1, keepalive=1.0, **kind.settings)
+    (worker,) = server.workers().values()
+    with Wire(server.port) as wire, server.client() as other:
+        assert wire.get("/").status == 200
+        os.kill(worker, signal.SIGSTOP)
+        time.sleep(1.5)
+        wire.send(request("GET", "/slow?0.3"))
+        os.kill(worker, signal.SIGCONT)
+        assert wire.response().text == "slow\n"
+        assert other.ask("/pid").text == str(worker)
 
 
 def test_without_keep_alive_each_connection_ends_after_its_response(impatient: Impatient) -> None:
