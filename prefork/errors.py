@@ -5,6 +5,7 @@
     `-- BootError           the app can't be imported or never became ready (3)
 
     HTTPError               the client's: carries the status to answer with
+    RequestTimeout          the app's: raised in it when its request takes too long
 
 Each carries its outcome, so that one handler needs only to read it.
 """
@@ -53,3 +54,11 @@ class HTTPError(Exception):
         super().__init__(why)
         self.status = status
         self.why = why
+
+
+class RequestTimeout(BaseException):
+    """The request has taken longer than `request_timeout`: it is answered with 504.
+
+    Raised in the app of a gevent worker, where that waits. Not an `Exception`, as it is no affair
+    of what the app handles; its `finally` clauses have their time.
+    """

@@ -7,6 +7,7 @@ variables, `--help`, the man page and the sample configuration all come from her
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,6 +52,26 @@ def _octal(text: str) -> int:
         return int(text, 8)
     except ValueError:
         raise ValueError("expected an octal number, such as 022") from None
+
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def _size(text: str) -> int:
+    number, unit = text[:-1], text[-1:].upper()
+    if text.isdecimal():
+        number, unit = text, ""
+    if not (number.isascii() and number.isdecimal() and unit in _UNITS):
+        raise ValueError("expected a number of bytes, such as 512M or 2G")
+    return int(number) * _UNITS[unit]
+
+
+def _path(text: str) -> str:
+    if text and not (text.startswith("/") and text.isascii() and text.isprintable()):
+        raise ValueError("expected a path that begins with /")
+    if " " in text:
+        raise ValueError("a path has no spaces: write %20")
+    return text
 
 
 # At most a year: "endless" is a number that somebody has thought about.
@@ -167,12 +188,53 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Seconds,
         Option(
             Group.WORKERS,
-            "Seconds that the app may hold up the loop of a worker, 0 for any: a request of a "
-            "sync worker, or what a gevent worker does without waiting by gevent. Then its stack "
-            "is logged, and it is killed and replaced.",
+            "Seconds that the app may hold up a worker, 0 for any: by a request of a sync worker, "
+            "or by what a gevent worker does without waiting by gevent. Then its stack is logged, "
+            "and it is killed and replaced. Of a threads worker, a request may hold a thread for "
+            "so long: see request_timeout.",
             ("-t", "--timeout"),
         ),
     ] = 30
+    request_timeout: Annotated[
+        Seconds,
+        Option(
+            Group.WORKERS,
+            "Seconds that a request may take, 0 for any; then it is answered 504, or cut if its "
+            "response has begun. gevent: prefork.RequestTimeout is raised in the app. threads: "
+            "the thread is given up, and its worker replaced as soon as it can be spared. sync: "
+            "the same as timeout.",
+        ),
+    ] = 0
+    max_requests: Annotated[
+        int,
+        Meta(ge=0),
+        Option(
+            Group.WORKERS,
+            "Requests after which a worker is replaced, 0 for never: the new one first. They are "
+            "counted four times a second.",
+        ),
+    ] = 0
+    max_requests_jitter: Annotated[
+        int,
+        Meta(ge=0),
+        Option(
+            Group.WORKERS,
+            "At most so many requests more, by chance for each worker, so that they are not all "
+            "replaced at once.",
+        ),
+    ] = 0
+    max_memory: Annotated[
+        int,
+        Meta(ge=0),
+        Option(
+            Group.WORKERS,
+            "Memory with which a worker is replaced, 0 for any: in bytes, or as 512M or 2G. It is "
+            "the PSS that counts: of what workers share each has its part. Looked at every 5 "
+            "seconds.",
+            metavar="SIZE",
+            parse=_size,
+        ),
+    ] = 0
     worker_connections: Annotated[
         int,
         Meta(ge=1),
@@ -186,6 +248,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "A new worker is ready when the app calls prefork.ready(), not when it is imported.",
         ),
     ] = False
+    ready_path: Annotated[
+        str,
+        Option(
+            Group.RELOAD,
+            "Path, such as /healthz, that a new worker asks its own app for before it is used; "
+            "with wait_ready, after the app has said that it is ready. It has to answer with a "
+            "status below 400. The request comes from 127.0.0.1 for the host localhost, with "
+            "prefork.probe in the environ, and is not in the access log. See also drain_delay.",
+            metavar="PATH",
+            parse=_path,
+        ),
+    ] = ""
     listen_timeout: Annotated[
         Timeout,
         Option(Group.RELOAD, "Seconds that a new worker may take to become ready."),
@@ -200,6 +274,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             alias="graceful_timeout",
         ),
     ] = 30
+
+    drain_delay: Annotated[
+        Seconds,
+        Option(
+            Group.RELOAD,
+            "Seconds that the service goes on as before after SIGTERM, but for requests for "
+            "ready_path, which are answered 503: for load balancers, which need a while to send "
+            "their requests elsewhere. A second SIGTERM ends it. What kills the service after a "
+            "time has to wait for longer than drain_delay + kill_timeout.",
+        ),
+    ] = 0
 
     keepalive: Annotated[
         Seconds,
@@ -363,6 +448,27 @@ def worker_kind(settings: Settings) -> str:
     """The kind of worker: several threads can only be meant for `threads`."""
     several = settings.worker_class == "sync" and settings.threads > 1
     return "threads" if several else settings.worker_class
+
+
+def standstill_timeout(settings: Settings) -> float:
+    """Seconds that the loop of a worker may stand still, math.inf for any. That of a sync worker
+    does in each request."""
+    limits = [settings.timeout]
+    if worker_kind(settings) == "sync":
+        limits.append(settings.request_timeout)
+    return _least(limits)
+
+
+def request_timeout(settings: Settings) -> float:
+    """Seconds that a request may take beside the loop, math.inf for any."""
+    limits = [settings.request_timeout]
+    if worker_kind(settings) == "threads":
+        limits.append(settings.timeout)
+    return _least(limits)
+
+
+def _least(limits: list[float]) -> float:
+    return min((limit for limit in limits if limit), default=math.inf)
 
 
 def idle_timeout(settings: Settings) -> float:

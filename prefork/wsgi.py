@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO, Any, Protocol
 from wsgiref.util import FileWrapper
 
-from prefork.errors import HTTPError
+from prefork.errors import HTTPError, RequestTimeout
 from prefork.http.body import Stream
 from prefork.http.request import Request
 from prefork.http.response import (
@@ -152,6 +152,10 @@ class Exchange:
                     close()
         except Disconnected:
             self.persistent = False
+        except RequestTimeout:
+            self.persistent = False
+            if not self.head_sent:
+                self._apologize(HTTPStatus.GATEWAY_TIMEOUT, "the application took too long")
         except BaseException:  # noqa: BLE001  whatever an app raises ends here
             self._fail()
         finally:
@@ -288,14 +292,14 @@ class Exchange:
             if isinstance(failure, TimeoutError):
                 self.refused = HTTPError(HTTPStatus.REQUEST_TIMEOUT, "the request took too long")
             return
+        self._apologize(HTTPStatus.INTERNAL_SERVER_ERROR, "the application failed")
+
+    def _apologize(self, status: HTTPStatus, why: str) -> None:
+        """Answer in the app's stead."""
         self.head_sent = True
-        self.status = "500 Internal Server Error"
+        self.status = f"{status.value} {status.phrase}"
         self.headers = []
-        answer = error_response(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "the application failed",
-            head_only=self._head_only,
-        )
+        answer = error_response(status, why, head_only=self._head_only)
         try:
             self.transport.send(answer)
         except Disconnected:

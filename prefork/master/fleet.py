@@ -25,8 +25,10 @@ from prefork.master.life import (
     Worker,
 )
 from prefork.master.steps import (
+    BackedOff,
     Dump,
     Kill,
+    Recovered,
     ReloadAborted,
     ReloadDone,
     Retire,
@@ -142,11 +144,8 @@ class Fleet:
         self._steps = [step for step in self._steps if getattr(step, "worker", None) != worker]
         if worker.phase is Phase.BOOTING:
             self._failed(*_place(worker), f"{worker} {why} before it was ready", now)
-        elif worker.phase in IN_THE_RING:
-            if now - worker.since >= STABLE_SECONDS:
-                self._backoffs.pop(worker.slot, None)
-            else:
-                self._back_off(worker.slot, now)
+        elif worker.phase in IN_THE_RING and now - worker.since < STABLE_SECONDS:
+            self._back_off(worker.slot, now)
 
     def reload(self, size: int, now: float) -> None:
         """Replace every worker by one of a new generation. Not while a rollout is under way."""
@@ -178,6 +177,7 @@ class Fleet:
     def plan(self, now: float) -> list[Step]:
         """What is to be done now. Call again after it was done, until nothing is left."""
         self._expire(now)
+        self._forgive(now)
         wanted = 0 if self.goal is Goal.STOP else self.size
         for worker in list(self.workers.values()):
             if worker.slot > wanted and worker.phase in FILLS_ITS_SLOT:
@@ -198,6 +198,8 @@ class Fleet:
         """When `plan` has something to say at the latest, if nothing happens before."""
         times = [worker.deadline for worker in self.workers.values()]
         times += [backoff.until for backoff in self._backoffs.values() if backoff.until > now]
+        failed = [worker for worker in self._in_the_ring() if worker.slot in self._backoffs]
+        times += [worker.since + STABLE_SECONDS for worker in failed]
         return min(times, default=math.inf)
 
     # The rules.
@@ -309,12 +311,23 @@ class Fleet:
         backoff = self._backoffs.get(slot)
         return backoff.until if backoff is not None else -math.inf
 
+    def _forgive(self, now: float) -> None:
+        """A worker that has lived for long enough makes good for the ones before it."""
+        for worker in self._in_the_ring():
+            if worker.slot in self._backoffs and now - worker.since >= STABLE_SECONDS:
+                failures = self._backoffs.pop(worker.slot).failures
+                if failures > 1:
+                    self._steps.append(Recovered(worker.slot, failures))
+
     def _back_off(self, slot: int, now: float) -> None:
         """A worker of the slot has failed: the next one waits, longer each time."""
         backoff = self._backoffs.setdefault(slot, _Backoff())
         backoff.failures += 1
-        delay = BACKOFF_FIRST * 2 ** min(backoff.failures - 1, 20)
-        backoff.until = now + min(delay, BACKOFF_MOST)
+        delay = min(BACKOFF_FIRST * 2 ** min(backoff.failures - 1, 20), BACKOFF_MOST)
+        backoff.until = now + delay
+        # The first one is replaced at once, as good as.
+        if backoff.failures > 1:
+            self._steps.append(BackedOff(slot, backoff.failures, delay))
 
 
 def _place(worker: Worker) -> tuple[int, int]:

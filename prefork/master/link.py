@@ -14,7 +14,7 @@ from prefork import signals
 from prefork.log import Logs
 from prefork.master.life import Worker
 from prefork.master.poller import READ, WRITE, Poller
-from prefork.settings import Settings
+from prefork.settings import Settings, standstill_timeout
 from prefork.wire import channel, messages
 from prefork.wire.assignment import Assignment, ListenerInfo
 from prefork.wire.board import Board, Row
@@ -43,8 +43,8 @@ class Link:
     gate, the stacks, and the loans that are to be sent at the end of the turn.
 
     `gate` is None where there are no semaphores, `timeout` the seconds that its loop may stand
-    still. `exit_due` is when a worker that has closed its
-    end of the channel should be gone, math.inf as long as it has not.
+    still. `stopped` says that the process was, as by SIGSTOP. `exit_due` is when a worker that has
+    closed its end of the channel should be gone, math.inf as long as it has not.
     """
 
     worker: Worker
@@ -54,6 +54,7 @@ class Link:
     gate: Gate | None
     stacks: int
     timeout: float
+    stopped: bool = False
     exit_due: float = math.inf
     _loans: list[messages.Loan] = field(default_factory=list)
     _fds: list[int] = field(default_factory=list)
@@ -184,7 +185,7 @@ def fork(
             )
     theirs.close()
     worker = welcome(WorkerId(place.slot, place.generation, pid))
-    timeout = place.settings.timeout or math.inf
+    timeout = standstill_timeout(place.settings)
     return Link(worker, Channel(ours, messages.decode_report), poller, row, gate, stacks, timeout)
 
 
@@ -198,6 +199,10 @@ def _new_gate() -> Gate | None:
 def describe_exit(status: int) -> str:
     """The wait status of a child, in words."""
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        return f"was killed by {_SIGNAL_NAMES.get(number, f'signal {number}')}"
+        return f"was killed by {describe_signal(os.WTERMSIG(status))}"
     return f"exited with status {os.WEXITSTATUS(status)}"
+
+
+def describe_signal(number: int) -> str:
+    """A signal by its name, if it has one."""
+    return _SIGNAL_NAMES.get(number, f"signal {number}")

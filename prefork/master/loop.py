@@ -74,9 +74,11 @@ class Master:
         self._signals = signals
         self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
         self._reload_wanted = False
+        # When a stop that was put off begins: `drain_delay`.
+        self._stop_at = math.inf
         self._commands: dict[Command, Callable[[], None]] = {
             Command.RELOAD: self._want_reload,
-            Command.STOP: lambda: self._stop(math.inf),
+            Command.STOP: self._stop_soon,
             Command.QUICK_STOP: lambda: self._stop(QUICK_SECONDS),
             Command.MORE: lambda: self._scale(self._fleet.size + 1),
             Command.FEWER: self._one_fewer,
@@ -114,10 +116,12 @@ class Master:
             _log.exception("error in the master; it goes on")
 
     def _wait_and_act(self) -> None:
-        deadline = min(self._workers.deadline, self._lending.deadline())
+        deadline = min(self._workers.deadline, self._lending.deadline(), self._stop_at)
         self._poller.wait(deadline - monotonic())
         now = monotonic()
         self._lending.expire(now)
+        if self._stop_at <= now:
+            self._stop(math.inf)
         if self._workers.deadline <= now:
             self._workers.reconcile()
             self._begin_reload(now)
@@ -136,7 +140,10 @@ class Master:
     # Commands.
 
     def _want_reload(self) -> None:
-        self._reload_wanted = True
+        if self._stop_at == math.inf:
+            self._reload_wanted = True
+        else:
+            _log.warning("no reload: the service is about to stop")
 
     def _begin_reload(self, now: float) -> None:
         """Begin the reload that was asked for, unless one is under way: then it comes after."""
@@ -187,7 +194,19 @@ class Master:
         self._fleet.scale(min(size, MOST_WORKERS))
         _log.info("%d workers wanted", self._fleet.size)
 
+    def _stop_soon(self) -> None:
+        """Stop; the first time, not before load balancers have had the time to notice."""
+        delay = self._settings[self._fleet.generation].drain_delay
+        if delay and self._fleet.goal is Goal.RUN and self._stop_at == math.inf:
+            _log.info("the service goes on for %g s; readiness answers 503", delay)
+            self._stop_at = monotonic() + delay
+            self._workers.announce_end()
+        else:
+            self._stop(math.inf)
+
     def _stop(self, seconds: float) -> None:
+        self._stop_at = math.inf
+        self._workers.deadline = 0.0
         self._lending.stop()
         self._fleet.stop(monotonic(), seconds)
 

@@ -59,4 +59,21 @@ class ReloadAborted:
     why: str
 
 
-Step = Spawn | Retire | Dump | Kill | Started | ReloadDone | ReloadAborted
+@dataclass(frozen=True)
+class BackedOff:
+    """So many workers of the slot have failed in a row: the next one comes after these seconds."""
+
+    slot: int
+    failures: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A worker of the slot lives, after so many that have failed."""
+
+    slot: int
+    failures: int
+
+
+Step = Spawn | Retire | Dump | Kill | Started | ReloadDone | ReloadAborted | BackedOff | Recovered

@@ -24,13 +24,15 @@ from prefork.master.dispatch import UnknownLoan
 from prefork.master.fleet import Fleet
 from prefork.master.lending import Lending
 from prefork.master.life import IN_THE_RING, Phase, Worker
-from prefork.master.link import Link, Place, describe_exit, fork
+from prefork.master.link import Link, Place, describe_exit, describe_signal, fork
 from prefork.master.poller import WRITE, Poller
 from prefork.master.pulse import Pulse
 from prefork.master.reserve import Reserve
 from prefork.master.steps import (
+    BackedOff,
     Dump,
     Kill,
+    Recovered,
     ReloadAborted,
     ReloadDone,
     Retire,
@@ -41,7 +43,7 @@ from prefork.master.steps import (
 from prefork.settings import Settings
 from prefork.wire import messages
 from prefork.wire.assignment import ListenerInfo
-from prefork.wire.board import RETIRING, ROWS, Board
+from prefork.wire.board import RETIRING, ROWS, UNREADY, Board
 from prefork.wire.channel import ChannelClosed
 from prefork.wire.identity import WorkerId
 
@@ -97,6 +99,8 @@ class Workers:
         self._pulse = Pulse()
         self._free_rows = list(reversed(range(ROWS)))
         self._links: dict[int, Link] = {}  # by pid
+        # Whether the service is about to stop.
+        self._ending = False
         # Whether it has been said that there are no gates.
         self._gateless = False
         self._steps: dict[type[Any], Callable[[Any], None]] = {
@@ -107,6 +111,8 @@ class Workers:
             Started: self._started,
             ReloadDone: self._reload_done,
             ReloadAborted: self._reload_aborted,
+            BackedOff: self._backed_off,
+            Recovered: self._recovered,
         }
         self._reports: Handlers = {
             messages.Ready: self._ready,
@@ -143,22 +149,36 @@ class Workers:
         self.deadline = min(self._fleet.deadline(now), self._pulse.deadline, *exits, math.inf)
 
     def reap(self) -> None:
-        """Bury the children that have died: waitpid(2)."""
+        """Bury the children that have died; note which ones were stopped, or go on: waitpid(2)."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            link = self._links.pop(pid, None)
-            if link is not None:
+            link = self._links.get(pid)
+            if link is None:
+                continue
+            if os.WIFSTOPPED(status):
+                self._stopped(link, describe_signal(os.WSTOPSIG(status)))
+            elif os.WIFCONTINUED(status):
+                self._continued(link)
+            else:
+                del self._links[pid]
                 self._exited(link, status)
 
     def tell(self, message: messages.Command, fds: list[int]) -> None:
         """Send a message to every worker."""
         for link in self._links.values():
             link.tell(message, fds)
+
+    def announce_end(self) -> None:
+        """From now on readiness is answered with 503, and who wants to leave stays, as the service
+        is about to stop."""
+        self._ending = True
+        for link in self._links.values():
+            link.row.flags[UNREADY] = 1
 
     def disown(self) -> None:
         """In a forked worker: close the channels of the others."""
@@ -187,6 +207,7 @@ class Workers:
             _log.error("worker=%d can't be forked: %s", step.slot, error.strerror)
             return
         self._links[link.worker.id.pid] = link
+        link.row.flags[UNREADY] = self._ending
         self._lending.open(link, process.most_connections(settings))
         self._poller.watch(link.channel.fileno(), partial(self._on_channel, link))
         _log.info("%s spawned", link.worker)
@@ -237,6 +258,17 @@ class Workers:
             step.why,
         )
 
+    def _backed_off(self, step: BackedOff) -> None:
+        _log.warning(
+            "worker=%d has failed %d times in a row: the next one comes in %.1f s",
+            step.slot,
+            step.failures,
+            step.seconds,
+        )
+
+    def _recovered(self, step: Recovered) -> None:
+        _log.info("worker=%d has recovered, after %d failures", step.slot, step.failures)
+
     # What workers report.
 
     def _on_channel(self, link: Link, events: int) -> None:
@@ -273,13 +305,25 @@ class Workers:
         seconds = monotonic() - worker.since
         if self._fleet.ready(worker, monotonic()):
             _log.info("%s ready after %.2f s", worker, seconds)
-            self._lending.join(link)
+            if not link.stopped:
+                self._lending.join(link)
             self.deadline = 0.0
 
     def _leaving(self, link: Link, report: messages.Leaving) -> None:
-        if self._fleet.leave(link.worker, monotonic()):
-            _log.info("%s received SIGTERM: it is replaced first", link.worker)
+        if not self._ending and self._fleet.leave(link.worker, monotonic()):
+            _log.info("%s %s: it is replaced first", link.worker, report.why)
             self.deadline = 0.0
+
+    def _stopped(self, link: Link, number: str) -> None:
+        _log.warning("%s was stopped by %s: it gets nothing until it goes on", link.worker, number)
+        link.stopped = True
+        self._lending.leave(link)
+
+    def _continued(self, link: Link) -> None:
+        _log.info("%s goes on", link.worker)
+        link.stopped = False
+        if link.worker.phase in IN_THE_RING and not link.closed:
+            self._lending.join(link)
 
     def _exited(self, link: Link, status: int) -> None:
         worker = link.worker

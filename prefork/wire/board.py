@@ -7,9 +7,9 @@ while they are stuck, or after they have died.
     +-------------------------------+------------------------------------------+
 
 Each field has one writer at a time: a loan's byte belongs to whoever holds the worker's gate (see
-`recall`), a row's counter, heartbeat and `BUSY` to its worker, `RETIRING` and `ALONE` to the
-master. `WANTED` is set by the master and cleared by the worker, without a lock: one that gets lost
-does no harm.
+`recall`), a row's counter, heartbeat and `BUSY` to its worker, the other flags to the master.
+`WANTED` is set by the master and cleared by the worker, without a lock: one that gets lost does no
+harm.
 Of the memory only the pages that were touched exist.
 """
 
@@ -32,6 +32,7 @@ BUSY = 1  # the worker can't begin another request now
 RECALLED = 2  # the master has taken loans back that the worker does not know of yet
 WANTED = 3  # the worker is to say `Room` when it can begin a request again
 ALONE = 4  # there is no other worker to give connections to
+UNREADY = 5  # the service is about to stop: readiness answers 503
 
 
 class LoanState(IntEnum):

@@ -56,7 +56,12 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
 
 
 class Leaving(msgspec.Struct, frozen=True, array_like=True, tag="leaving"):
-    """Somebody sent this worker SIGTERM: it serves on until the master drains it."""
+    """This worker wants to be replaced: it serves on until the master drains it.
+
+    `why` goes on in the log where the worker's name ends: "received SIGTERM", say.
+    """
+
+    why: str
 
 
 class Closed(msgspec.Struct, frozen=True, array_like=True, tag="closed"):

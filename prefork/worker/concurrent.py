@@ -92,7 +92,7 @@ class ConcurrentConnection(Connection):
         while request is not None:
             self._exchange = exchange = Exchange(request, self)
             self.waiting = _APP
-            if engine.access is not None:
+            if engine.timed:
                 exchange.began = monotonic()
             if not engine.execute(exchange):
                 return

@@ -153,7 +153,7 @@ class Connection(SocketTransport):
         engine = self._engine
         while request is not None:
             exchange = Exchange(request, self)
-            if engine.access is not None:
+            if engine.timed:
                 exchange.began = monotonic()
             engine.execute(exchange)
             request = self._conclude(exchange)

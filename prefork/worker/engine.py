@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from _socket import SHUT_WR
 from collections.abc import Callable
 from itertools import islice
@@ -44,6 +45,7 @@ class Engine:
         alone: whether the master is dead.
         report: sends a message to the master.
         on_empty: called when the worker drains and its last connection has gone.
+        leave: asks for the worker to be replaced, and says why.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Engine:
         alone: Callable[[], bool],
         report: Callable[[Report], None],
         on_empty: Callable[[], None],
+        leave: Callable[[str], None],
     ) -> None:
         self.kind = service.kind
         # Has the app serve an exchange: false if that goes on, and ends with `executed`.
@@ -66,6 +69,10 @@ class Engine:
         self.alone = alone
         self.keeps_alive = service.keeps_alive
         self.access = service.access
+        # Whether it has to be known when requests began.
+        self.timed = service.timed
+        self.request_timeout = service.request_timeout
+        self.leave = leave
         # Monotonic seconds, as of the last request or check: good enough for patience.
         self.clock = monotonic()
         # What becomes of a connection that becomes idle, once this worker drains.
@@ -89,7 +96,7 @@ class Engine:
         self._flush_due = False
         service.kind.watch_errors(self._on_error)
         self._epoll = epoll.fromfd(self.loop.fileno())
-        waits = [seconds / 4 for seconds in service.patience.values()]
+        waits = [seconds / 4 for seconds in (*service.patience.values(), service.request_timeout)]
         interval = min(_CHECK_SECONDS, service.pulse, *waits)
         self._checks = self.loop.timer(interval, interval)
         self._checks.start(self._check)
@@ -283,6 +290,8 @@ class Engine:
             if overdue and connection.fd >= 0:
                 connection.expire()
         self._lingering.expire(now)
+        if self.request_timeout != math.inf:
+            self.kind.give_up(self._connections.values(), now)
 
     def _on_error(
         self,

@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from os import read
 from time import monotonic
 from types import FrameType, TracebackType
@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING
 import gevent
 from greenlet import getcurrent, greenlet
 
-from prefork.errors import HTTPError
+from prefork.errors import HTTPError, RequestTimeout
 from prefork.http.body import Stream
 from prefork.http.request import Request
 from prefork.signals import DUMP_STACKS
 from prefork.wire.board import LoanState
 from prefork.worker.concurrent import ConcurrentConnection
-from prefork.worker.connection import RECEIVE_SIZE
+from prefork.worker.connection import RECEIVE_SIZE, Connection
 from prefork.worker.kind import ErrorHandler
 from prefork.worker.outbound import Outbound
 from prefork.worker.patch import patch
@@ -210,6 +210,7 @@ class Greenlets:
         """From now on requests are executed."""
         self._app = app
         self._counters = engine.counters
+        self._patience = engine.request_timeout
 
     def execute(self, exchange: Exchange) -> bool:
         """Call the app until it waits, or is done; whether it is."""
@@ -225,6 +226,15 @@ class Greenlets:
         self._entered = None
         self._waiting[worker] = exchange
         return False
+
+    def execute_beside(self, exchange: Exchange, done: Callable[[], None]) -> None:
+        """Call the app for a request that is none of a client's; then `done`, in the hub."""
+
+        def work() -> None:
+            exchange.run(self._app)
+            self.loop.run_callback(done)
+
+        greenlet(work, self._hub).switch()
 
     def watch_errors(self, handler: ErrorHandler) -> None:
         """Whom to tell of an error in a callback. Those of the app are gevent's affair."""
@@ -244,6 +254,20 @@ class Greenlets:
 
         # The hub makes itself the loop's handler whenever it begins to run.
         self._hub.handle_error = handle_error  # type: ignore[assignment, method-assign]
+
+    def give_up(self, connections: Iterable[Connection], now: float) -> None:
+        """Have the app raise `RequestTimeout` where it waits; again, if it goes on."""
+        late = [
+            each
+            for each, exchange in self._waiting.items()
+            if now - exchange.began > self._patience
+        ]
+        for each in late:
+            exchange = self._waiting.get(each)
+            if exchange is not None:  # the end of another may have been the end of this one
+                stack = "".join(_stack(each))
+                _log.error("%s took longer than request_timeout:\n%s", exchange, stack.rstrip())
+                each.throw(RequestTimeout(f"{self._patience:g} seconds"))
 
     def run(self) -> None:
         """Let the hub run until `stop`."""
@@ -280,12 +304,14 @@ class Greenlets:
     def _dump(self, number: int, frame: FrameType | None) -> None:
         """Write down where the requests stand that wait."""
         for each, exchange in self._waiting.items():
-            lines = traceback.StackSummary.extract(traceback.walk_stack(each.gr_frame))
-            where = "".join(
-                f'  File "{at.filename}", line {at.lineno} in {at.name}\n' for at in lines
-            )
-            text = f"Greenlet of {exchange} (most recent call first):\n{where}"
+            text = f"Greenlet of {exchange} (most recent call first):\n{''.join(_stack(each))}"
             os.write(self._stacks, text.encode("utf-8", "backslashreplace"))
+
+
+def _stack(waiting: greenlet) -> list[str]:
+    """Where a greenlet stands, in the format of faulthandler."""
+    lines = traceback.StackSummary.extract(traceback.walk_stack(waiting.gr_frame))
+    return [f'  File "{at.filename}", line {at.lineno} in {at.name}\n' for at in lines]
 
 
 def _is_ours(frame: FrameType) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -45,8 +45,20 @@ class Kind(Protocol):
         """Have the app called; whether it is done. If not, the connection's `executed` will be
         called in the loop."""
 
+    def execute_beside(self, exchange: Exchange, done: Callable[[], None]) -> None:
+        """Call the app for a request that is none of a client's; then `done`, in the loop."""
+
     def watch_errors(self, handler: ErrorHandler) -> None:
         """Whom to tell of an error of ours in a callback of the loop."""
+
+    def give_up(self, connections: Iterable[Connection], now: float) -> None:
+        """Give up the requests that have taken longer than `request_timeout`, where the loop goes
+        on beside them: answer 504, or cut the response.
+
+        Args:
+            connections: all there are.
+            now: monotonic seconds.
+        """
 
     def run(self) -> None:
         """Turn the loop until `stop`."""

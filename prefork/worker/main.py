@@ -9,12 +9,21 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
+from time import monotonic
 
 from prefork import process, readiness, signals
 from prefork.accesslog import AccessLogger
 from prefork.errors import BootError, PreforkError
 from prefork.http.request import Limits
-from prefork.settings import Settings, home, idle_timeout, worker_kind
+from prefork.settings import (
+    Settings,
+    home,
+    idle_timeout,
+    request_timeout,
+    standstill_timeout,
+    worker_kind,
+)
 from prefork.wire import messages
 from prefork.wire.assignment import Assignment
 from prefork.wire.board import ALONE, RETIRING
@@ -25,6 +34,8 @@ from prefork.worker.engine import Engine
 from prefork.worker.greenlets import Greenlets
 from prefork.worker.kind import Kind
 from prefork.worker.lifecycle import Action, Event, Lifecycle
+from prefork.worker.probe import Probe, unready_in_time
+from prefork.worker.recycling import INTERVAL, Recycling
 from prefork.worker.service import Entrance, Service
 from prefork.worker.sync import Sync
 from prefork.worker.threads import Threads
@@ -111,6 +122,10 @@ class Worker:
         self._announcement = loop.async_()
         # Connections that can't be given back stay until their next request, or this.
         self._end_pinned = loop.timer(_LAST_CALL * assignment.settings.kill_timeout)
+        self._recycling = Recycling(assignment.settings)
+        self._recycling_timer = loop.timer(INTERVAL, INTERVAL)
+        self._failure: BootError | None = None
+        self._why = ""  # it asks to be replaced
         self._signals = signals.SignalPipe({signal.SIGTERM})
         self._terminations = loop.io(self._signals.fileno(), READ)
         self._inbox.start(self._receive)
@@ -126,37 +141,49 @@ class Worker:
             The exit status.
 
         Raises:
-            BootError: the app can't be had.
+            BootError: the app can't be had, or says that it can't serve.
         """
-        app = load_app(self._assignment.settings.app)
+        settings = self._assignment.settings
+        app = load_app(settings.app)
+        if settings.ready_path:
+            app = unready_in_time(app, settings.ready_path, self._assignment.row.flags)
+        self._service = _service(self._assignment, self._kind)
         self._engine = Engine(
-            _service(self._assignment, self._kind),
+            self._service,
             self._assignment.board,
             self._assignment.row,
             self._assignment.gate,
             alone=lambda: self._channel.abandoned,
             report=self._report,
             on_empty=lambda: self._apply(Event.EMPTY),
+            leave=self._leave,
         )
         self._kind.begin(self._engine, app)
-        settings = self._assignment.settings
         self._accepting = Accepting(
             self._engine, self._assignment.sockets, process.most_connections(settings)
         )
         self._apply(Event.IMPORTED)
+        if self._recycling.wanted:
+            self._recycling_timer.start(self._recycle)
         os.register_at_fork(after_in_child=self._engine.disown)
         os.register_at_fork(after_in_child=self._accepting.disown)
         self._kind.run()
+        if self._failure is not None:
+            raise self._failure
         self._engine.flush()
         return PreforkError.exit_code if self._engine.failed else 0
 
     def _apply(self, event: Event) -> None:
         action = self._lifecycle.apply(event)
-        if action is Action.REPORT_READY:
+        if action is Action.PROBE:
+            # In the loop, in which the app may have to wait.
+            self._kind.loop.run_callback(self._probe)
+        elif action is Action.REPORT_READY:
             self._accepting.begin()
             self._report(messages.Ready())
         elif action is Action.REPORT_LEAVING:
-            self._report(messages.Leaving())
+            self._recycling_timer.stop()
+            self._report(messages.Leaving(self._why))
         elif action is Action.RETURN_IDLE:
             self._accepting.end(all_that_waits=False)
             self._engine.return_idle()
@@ -171,6 +198,24 @@ class Worker:
         elif action is Action.EXIT:
             self._kind.stop()
 
+    def _probe(self) -> None:
+        """Ask the app whether it can serve, if there is a way to."""
+        path = self._assignment.settings.ready_path
+        if not path:
+            self._apply(Event.PROBED)
+            return
+        probe = Probe(path, self._service.entrances[0])
+        self._kind.execute_beside(probe.exchange, partial(self._probed, probe))
+
+    def _probed(self, probe: Probe) -> None:
+        try:
+            probe.check()
+        except BootError as error:
+            self._failure = error
+            self._kind.stop()
+        else:
+            self._apply(Event.PROBED)
+
     def _leave_to_parent(self) -> None:
         """In a child that the app has forked: with a hub of its own, which goes on with the
         worker's loop, it would be a second worker."""
@@ -180,6 +225,7 @@ class Worker:
             self._outbox,
             self._announcement,
             self._end_pinned,
+            self._recycling_timer,
             self._terminations,
         ):
             watcher.stop()
@@ -192,7 +238,18 @@ class Worker:
     def _terminated(self) -> None:
         # The handlers that do nothing write to the pipe too.
         if signal.SIGTERM in self._signals.receive():
-            self._apply(Event.TERMINATED)
+            self._leave("received SIGTERM")
+
+    def _leave(self, why: str) -> None:
+        """Ask to be replaced."""
+        self._why = why
+        self._apply(Event.LEAVE)
+
+    def _recycle(self) -> None:
+        """Leave if a limit is reached."""
+        why = self._recycling.due(self._assignment.row.counters[0], monotonic())
+        if why:
+            self._leave(why)
 
     # The channel.
 
@@ -253,7 +310,9 @@ def _service(assignment: Assignment, kind: Kind) -> Service:
             Waiting.CLIENT: settings.send_timeout,
             Waiting.APP: math.inf,
         },
-        pulse=settings.timeout / 4 if settings.timeout else math.inf,
+        pulse=standstill_timeout(settings) / 4,
+        request_timeout=request_timeout(settings),
+        timed=access is not None or settings.request_timeout > 0,
         keeps_alive=settings.keepalive > 0,
         access=access,
     )

@@ -35,11 +35,15 @@ class Entrance:
 @dataclass(frozen=True)
 class Service:
     """What is served, and how: `patience` are the seconds that each wait for a client may take,
-    `pulse` those after which the worker must have shown that it lives."""
+    `pulse` those after which the worker must have shown that it lives, `request_timeout` those that
+    a request may take beside the loop; `timed` says whether it has to be known when requests
+    began."""
 
     kind: Kind
     entrances: tuple[Entrance, ...]
     patience: dict[Waiting, float]
     pulse: float
+    request_timeout: float
+    timed: bool
     keeps_alive: bool
     access: AccessLogger | None

@@ -8,6 +8,7 @@ a buffer, not the worker; only a response larger than that buffer makes the app 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from gevent.libev.corecext import loop as Loop  # noqa: N812
@@ -61,9 +62,17 @@ class Sync:
             self._engine.report_room()
         return True
 
+    def execute_beside(self, exchange: Exchange, done: Callable[[], None]) -> None:
+        """Call the app for a request that is none of a client's; then `done`."""
+        exchange.run(self._app)
+        done()
+
     def watch_errors(self, handler: ErrorHandler) -> None:
         """Whom to tell of an error in a callback."""
         self.loop.error_handler = handler
+
+    def give_up(self, connections: Iterable[Connection], now: float) -> None:
+        """Not from within: the master kills a worker whose loop stands still."""
 
     def run(self) -> None:
         """Turn the loop until `stop`."""

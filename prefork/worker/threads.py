@@ -19,22 +19,26 @@ back to the master.
 from __future__ import annotations
 
 import contextlib
+import logging
+import sys
 import threading
+import traceback
 from collections import deque
+from collections.abc import Callable, Iterable
+from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from gevent.libev.corecext import loop as Loop  # noqa: N812
 
 from prefork.wire.board import ALONE, BUSY, WANTED
-from prefork.worker.concurrent import ConcurrentConnection
+from prefork.worker.connection import Connection
 from prefork.worker.kind import ErrorHandler
-from prefork.worker.transport import HIGH_WATER, Waiting
+from prefork.worker.relay import Relay, ThreadConnection
 from prefork.wsgi import App, Disconnected, Exchange
 
 if TYPE_CHECKING:
     from prefork.worker.engine import Engine
-    from prefork.worker.service import Entrance
 
 # So long a request waits for a thread before it may go to another worker, in seconds.
 TICK_SECONDS = 0.015
@@ -44,103 +48,7 @@ _QUICK_SECONDS = 0.0005
 # The loop waits for so many seconds for the thread at the helm to begin another request.
 _PATIENCE = 0.002
 
-# A member of an Enum costs two look-ups.
-_NEXT_REQUEST = Waiting.NEXT_REQUEST
-
-
-class ThreadConnection(ConcurrentConnection):
-    """A connection whose requests run in threads."""
-
-    __slots__ = ("relay",)
-
-    def __init__(
-        self,
-        engine: Engine,
-        states: memoryview | bytearray,
-        key: int,
-        fd: int,
-        entrance: Entrance,
-        peer: tuple[str, str],
-    ) -> None:
-        super().__init__(engine, states, key, fd, entrance, peer)
-        self.relay: Relay | None = None
-
-    def readable(self) -> None:
-        """The client has sent something, or is gone."""
-        kind = self._engine.kind
-        assert isinstance(kind, Threads)
-        if self.waiting is _NEXT_REQUEST and kind.defers:
-            kind.postpone(self)
-        else:
-            ConcurrentConnection.readable(self)  # super() costs as much as a call
-
-    def expire(self) -> None:
-        """The wait has taken too long; but what has arrived meanwhile counts."""
-        held = self.waiting is _NEXT_REQUEST and self._engine.kind.full
-        if self._paused or held:
-            self.since = self._engine.clock  # it is not the client who is late
-        else:
-            super().expire()
-
-    def hold(self) -> None:
-        """What has arrived has to wait."""
-        if not self._paused:
-            self._pause()
-
-    def admit(self) -> None:
-        """There is room for what has arrived."""
-        self._unpause()
-        ConcurrentConnection.readable(self)
-
-    def resume(self) -> None:
-        """Let the thread go on that waits for the client to take something."""
-        if self.relay is not None:
-            self.relay.passed(0)
-
-
-class Relay:
-    """What an exchange in a thread has for a transport: it hands all over to the loop.
-
-    `given` bytes are counted by the thread, `taken` ones by the loop.
-    """
-
-    __slots__ = ("_given", "_kind", "_passed", "_room", "_taken", "connection")
-
-    def __init__(self, kind: Threads, connection: ThreadConnection) -> None:
-        self._kind = kind
-        self.connection = connection
-        self._given = self._passed = self._taken = 0
-        self._room: threading.Event | None = None
-
-    @property
-    def retiring(self) -> bool:
-        """Whether keep-alive is off."""
-        return self.connection.retiring
-
-    def send(self, data: bytes, more: bytes = b"") -> None:
-        """Have the loop send these bytes; wait if it has too many of them.
-
-        Raises:
-            Disconnected: the client is gone, or takes nothing.
-        """
-        if self.connection.lost:
-            raise Disconnected
-        self._given += len(data) + len(more)
-        self._kind.hand_over(self, data, more)
-        while self._given - self._taken > HIGH_WATER:
-            self._room = room = threading.Event()
-            if self._given - self._taken > HIGH_WATER and not self.connection.lost:
-                room.wait()
-            if self.connection.lost:
-                raise Disconnected
-
-    def passed(self, size: int) -> None:
-        """In the loop: so many bytes more are with the connection, which may keep them yet."""
-        self._passed += size
-        self._taken = self._passed - self.connection.unsent
-        room = self._room
-        if room is not None:
-            room.set()
+_log = logging.getLogger("prefork.worker")
 
 
 class Threads:
@@ -196,8 +104,10 @@ class Threads:
     def begin(self, engine: Engine, app: App) -> None:
         """From now on requests are executed."""
         self._engine = engine
+        self._app = app
         self._counters = engine.counters
         self._flags = engine.flags
+        self._patience = engine.request_timeout
         for number in range(1, self._count + 1):
             threading.Thread(
                 target=self._work, args=(app,), name=f"prefork-{number}", daemon=True
@@ -216,6 +126,22 @@ class Threads:
         self._requests.append(exchange)
         return False
 
+    def execute_beside(self, exchange: Exchange, done: Callable[[], None]) -> None:
+        """Call the app for a request that is none of a client's; then `done`, in the loop."""
+        finished = self.loop.async_()
+
+        def over() -> None:
+            finished.stop()
+            done()
+
+        finished.start(over)
+
+        def work() -> None:
+            exchange.run(self._app)
+            finished.send()
+
+        threading.Thread(target=work, name="prefork-probe", daemon=True).start()
+
     def watch_errors(self, handler: ErrorHandler) -> None:
         """Whom to tell of an error in a callback."""
         self.loop.error_handler = handler
@@ -227,6 +153,23 @@ class Threads:
     def stop(self) -> None:
         """Have `run` return."""
         self.loop.break_()
+
+    def give_up(self, connections: Iterable[Connection], now: float) -> None:
+        """Give up the threads that are in a request for too long: nothing can end them, so the
+        worker has to be replaced."""
+        self._see_to_done()
+        for connection in list(connections):
+            assert isinstance(connection, ThreadConnection)
+            relay = connection.relay
+            if relay is not None and now - relay.began > self._patience:
+                _log.error(
+                    "a request has held thread %d for %.1f s:\n%s",
+                    relay.thread,
+                    now - relay.began,
+                    _stack(relay.thread),
+                )
+                connection.abandon()
+                self._engine.leave("has lost a thread to a request that takes too long")
 
     def postpone(self, connection: ThreadConnection) -> None:
         """Keep a request waiting, for a thread of ours or for another worker."""
@@ -267,9 +210,12 @@ class Threads:
             return None
 
     def _run(self, exchange: Exchange, app: App) -> None:
-        began = monotonic()
+        relay = exchange.transport
+        assert isinstance(relay, Relay)
+        relay.thread = get_ident()
+        relay.began = monotonic()
         exchange.run(app)
-        self._quick = monotonic() - began < _QUICK_SECONDS
+        self._quick = monotonic() - relay.began < _QUICK_SECONDS
         self._done.append(exchange)
 
     def _sleep(self, alarm: threading.Lock) -> None:
@@ -400,6 +346,8 @@ class Threads:
         self._flags[BUSY] = self.full
         relay = exchange.transport
         assert isinstance(relay, Relay)
+        if relay.abandoned:
+            return
         connection = relay.connection
         connection.relay = None
         connection.executed(exchange)
@@ -418,3 +366,10 @@ class Threads:
             self._engine.give_back_all()
         elif self._postponed:
             self._watch_progress()
+
+
+def _stack(thread: int) -> str:
+    """Where a thread stands."""
+    frame = sys._current_frames().get(thread)
+    # It may have ended just now.
+    return "".join(traceback.format_stack(frame)).rstrip() if frame is not None else ""

@@ -64,13 +64,19 @@ class Sample:
         return [flag, self.text]
 
 
+_PARSED: dict[str, list[tuple[Any, str]]] = {
+    "umask": [(0o22, "22"), (0o77, "077"), (0o7, "7")],
+    "max_memory": [(512 << 20, "512M"), (2 << 30, "2g"), (4096, "4K")],
+    "ready_path": [(path, path) for path in ("/ready", "/healthz?deep=1", "/")],
+}
+
+
 def samples(row: Setting) -> list[Sample]:
     """Three values of the row's type, where it has so many."""
     if row.choices:
         return [Sample(row, choice, choice) for choice in (row.choices * 3)[:3]]
-    if row.option.parse is not None:
-        return [Sample(row, value, oct(value)[2:]) for value in (0o22, 0o77, 0o7)]
-    return [Sample(row, value, text) for value, text in _SAMPLES[_plain_type(row)]]
+    found = _PARSED[row.name] if row.option.parse is not None else _SAMPLES[_plain_type(row)]
+    return [Sample(row, value, text) for value, text in found]
 
 
 def _plain_type(row: Setting) -> Any:
@@ -306,6 +312,9 @@ MISTAKES = {
     "empty": ("bind = []", r":1: bind = \[\]: "),
     "date": ("workers = 2020-01-31", r":1: workers = 2020-01-31: "),
     "pair without a value": ("env = ['A']", r":1: env = .*: expected KEY=VALUE"),
+    "size that is none": ("max_memory = '2 GB'", r":1: max_memory = .*512M or 2G"),
+    "path that is none": ("ready_path = 'healthz'", r":1: ready_path = .*begins with /"),
+    "path with a space": ("ready_path = '/a b'", r":1: ready_path = .*%20"),
     "umask that is not octal": ("umask = '9'", r":1: umask = .*octal"),
     "statement": ("workers = 2\nbind\n", r":2: "),
     "unclosed list": ("app = 'a:b'\nworkers = [", r":2: "),

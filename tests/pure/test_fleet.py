@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from prefork.master.fleet import BACKOFF_FIRST, DUMP_SECONDS, STABLE_SECONDS, Fleet, Goal
 from prefork.master.life import FILLS_ITS_SLOT, IN_THE_RING, TRANSITIONS, Event, Phase, Worker
 from prefork.master.steps import (
+    BackedOff,
     Dump,
     Kill,
+    Recovered,
     ReloadAborted,
     ReloadDone,
     Retire,
@@ -396,3 +398,25 @@ def test_whatever_happens_the_fleet_comes_to_rest_with_every_slot_served(
     assert fleet.rollout is None
     assert [slot for slot, _ in crew.serving()] == list(range(1, fleet.size + 1))
     assert crew.act() == []
+
+
+def test_a_slot_whose_workers_fail_again_and_again_says_so_and_that_it_has_recovered() -> None:
+    crew = Crew(1).started()
+    assert crew.exit(crew.the(Phase.SERVING), "was killed by SIGSEGV") == []
+    crew.pass_time(BACKOFF_FIRST)
+    crew.ready(crew.the(Phase.BOOTING))
+    assert crew.exit(crew.the(Phase.SERVING), "was killed by SIGSEGV") == [
+        BackedOff(1, 2, 2 * BACKOFF_FIRST)
+    ]
+    crew.pass_time(2 * BACKOFF_FIRST)
+    crew.ready(crew.the(Phase.BOOTING))
+    assert crew.fleet.deadline(crew.now) == crew.now + STABLE_SECONDS
+    assert crew.pass_time(STABLE_SECONDS) == [Recovered(1, 2)]
+
+
+def test_a_single_failure_needs_no_words() -> None:
+    crew = Crew(1).started()
+    assert crew.exit(crew.the(Phase.SERVING), "was killed by SIGSEGV") == []
+    crew.pass_time(BACKOFF_FIRST)
+    crew.ready(crew.the(Phase.BOOTING))
+    assert crew.pass_time(STABLE_SECONDS) == []

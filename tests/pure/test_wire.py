@@ -23,7 +23,7 @@ COMMANDS: list[messages.Command] = [
 ]
 REPORTS: list[messages.Report] = [
     messages.Ready(),
-    messages.Leaving(),
+    messages.Leaving("received SIGTERM"),
     messages.Closed([1, 2, 3]),
     messages.Returned([]),
     messages.Released([4]),
