@@ -85,10 +85,10 @@ def unready_in_time(app: App, path: str, flags: memoryview) -> App:
     path = path.partition("?")[0]
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if not flags[UNREADY] or environ["PATH_INFO"] != path:
+        if not flags[UNREADY] or environ["PATH_INFO"] != path or KEY in environ:
             return app(environ, start_response)
         headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(_LEAVING)))]
-        start_response("503 Service Unavailable", [*headers, ("Connection", "close")])
+        start_response("503 Service Unavailable", headers)
         return [_LEAVING]
 
     return answer
