@@ -275,6 +275,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = 30
 
+    reload_bake: Annotated[
+        Seconds,
+        Option(
+            Group.RELOAD,
+            "Seconds that each new worker of a reload serves beside the old one before it replaces "
+            "it, and the next slot is begun. If it dies meanwhile the reload is aborted.",
+        ),
+    ] = 0
     drain_delay: Annotated[
         Seconds,
         Option(

@@ -12,9 +12,9 @@ replaced: the old worker retires when the new one is ready, and the next slot wa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import Enum
 
+from prefork.master.backoff import STABLE_SECONDS, Backoffs
 from prefork.master.life import (
     FILLS_ITS_SLOT,
     IN_THE_RING,
@@ -24,8 +24,10 @@ from prefork.master.life import (
     Verdict,
     Worker,
 )
+from prefork.master.rollout import Rollout
 from prefork.master.steps import (
     BackedOff,
+    Baking,
     Dump,
     Kill,
     Recovered,
@@ -42,11 +44,6 @@ from prefork.wire.identity import WorkerId
 DUMP_SECONDS = 0.3
 # What runs when a quick stop is asked for gets this long.
 QUICK_SECONDS = 1.0
-# A crash or a failed boot delays the next worker of the slot: 0.1 s, doubled up to 30 s; a
-# worker that has lived this long makes good for the ones before it.
-BACKOFF_FIRST, BACKOFF_MOST, STABLE_SECONDS = 0.1, 30.0, 10.0
-
-
 _LATE_FOR = {
     Phase.BOOTING: "not ready within listen_timeout",
     Phase.DRAINING: "not done within kill_timeout",
@@ -59,24 +56,6 @@ class Goal(Enum):
     START = "start"  # until each slot has had its first ready worker; a failure is final
     RUN = "run"
     STOP = "stop"
-
-
-@dataclass
-class Rollout:
-    """A reload under way: the generation that it brings, the slots that it has yet to fill, the
-    number of slots when it is done, and the one to go back to if it fails."""
-
-    generation: int
-    slots: set[int]
-    size: int
-    size_before: int
-    since: float
-
-
-@dataclass
-class _Backoff:
-    failures: int = 0
-    until: float = 0.0
 
 
 class Fleet:
@@ -95,7 +74,7 @@ class Fleet:
         # Why the start has failed, once it has.
         self.failure = ""
         self.workers: dict[int, Worker] = {}  # by pid
-        self._backoffs: dict[int, _Backoff] = {}  # by slot
+        self._backoffs = Backoffs()
         self._steps: list[Step] = []
 
     # What is told to the fleet.
@@ -116,11 +95,12 @@ class Fleet:
         """The worker can serve; False if it had said so before, or says it too late."""
         if not self._apply(worker, Event.READY, now):
             return False
-        if self.rollout is not None and worker.id.generation == self.rollout.generation:
-            self.rollout.slots.discard(worker.slot)
-        for other in self._in_the_ring():
-            if other is not worker and other.slot == worker.slot:
-                self._retire(other, now)
+        rollout = self.rollout
+        if rollout is not None and self._has_to_bake(worker, rollout):
+            rollout.baking, rollout.baked_at = worker, now + rollout.bake
+            self._steps.append(Baking(worker, rollout.bake))
+        else:
+            self._replace(worker, now)
         return True
 
     def leave(self, worker: Worker, now: float) -> bool:
@@ -131,11 +111,13 @@ class Fleet:
         """The worker's loop stands still: kill it, and replace it."""
         if self._apply(worker, Event.HANG, now):
             self._steps.append(Dump(worker, "held up by the app for longer than timeout"))
+            self._has_failed(worker, "was held up by the app for longer than timeout", now)
 
     def discard(self, worker: Worker, now: float) -> None:
         """The worker can't be used any more: kill it."""
         if self._apply(worker, Event.DISCARD, now):
             self._steps.append(Kill(worker))
+            self._has_failed(worker, "had to be killed", now)
 
     def exited(self, worker: Worker, why: str, now: float) -> None:
         """The worker's process has ended: `why` says how, in words."""
@@ -144,14 +126,17 @@ class Fleet:
         self._steps = [step for step in self._steps if getattr(step, "worker", None) != worker]
         if worker.phase is Phase.BOOTING:
             self._failed(*_place(worker), f"{worker} {why} before it was ready", now)
-        elif worker.phase in IN_THE_RING and now - worker.since < STABLE_SECONDS:
-            self._back_off(worker.slot, now)
+        elif worker.phase in IN_THE_RING:
+            if now - worker.since < STABLE_SECONDS:
+                self._back_off(worker.slot, now)
+            self._has_failed(worker, why, now)
 
-    def reload(self, size: int, now: float) -> None:
-        """Replace every worker by one of a new generation. Not while a rollout is under way."""
+    def reload(self, size: int, now: float, bake: float = 0.0) -> None:
+        """Replace every worker by one of a new generation, each when the new one has served for
+        `bake` seconds. Not while a rollout is under way."""
         assert self.rollout is None
         self.newest += 1
-        self.rollout = Rollout(self.newest, set(range(1, size + 1)), size, self.size, now)
+        self.rollout = Rollout(self.newest, set(range(1, size + 1)), size, self.size, now, bake)
         # Those beyond the new size stay until the new generation has proved itself.
         self.size = max(self.size, size)
         self._backoffs.clear()
@@ -178,6 +163,7 @@ class Fleet:
         """What is to be done now. Call again after it was done, until nothing is left."""
         self._expire(now)
         self._forgive(now)
+        self._end_baking(now)
         wanted = 0 if self.goal is Goal.STOP else self.size
         for worker in list(self.workers.values()):
             if worker.slot > wanted and worker.phase in FILLS_ITS_SLOT:
@@ -197,9 +183,11 @@ class Fleet:
     def deadline(self, now: float) -> float:
         """When `plan` has something to say at the latest, if nothing happens before."""
         times = [worker.deadline for worker in self.workers.values()]
-        times += [backoff.until for backoff in self._backoffs.values() if backoff.until > now]
+        times += self._backoffs.deadlines(now)
         failed = [worker for worker in self._in_the_ring() if worker.slot in self._backoffs]
         times += [worker.since + STABLE_SECONDS for worker in failed]
+        if self.rollout is not None:
+            times.append(self.rollout.baked_at)
         return min(times, default=math.inf)
 
     # The rules.
@@ -231,6 +219,25 @@ class Fleet:
             if late_for is _LATE_FOR[Phase.BOOTING]:
                 self._failed(*_place(worker), f"{worker} was {late_for}", now)
 
+    def _replace(self, worker: Worker, now: float) -> None:
+        """The worker has its slot: retire the one that had it."""
+        if self.rollout is not None and worker.id.generation == self.rollout.generation:
+            self.rollout.slots.discard(worker.slot)
+        for other in self._in_the_ring():
+            if other is not worker and other.slot == worker.slot:
+                self._retire(other, now)
+
+    def _has_to_bake(self, worker: Worker, rollout: Rollout) -> bool:
+        """Whether the worker has to prove itself beside the one that it is to replace."""
+        beside = any(each.slot == worker.slot for each in self._in_the_ring() if each != worker)
+        return bool(rollout.bake) and worker.slot in rollout.slots and beside
+
+    def _end_baking(self, now: float) -> None:
+        rollout = self.rollout
+        if rollout is not None and rollout.baking is not None and rollout.baked_at <= now:
+            worker, rollout.baking, rollout.baked_at = rollout.baking, None, math.inf
+            self._replace(worker, now)
+
     def _retire(self, worker: Worker, now: float) -> None:
         self._apply(worker, Event.RETIRE, now)
         draining = worker.phase is Phase.DRAINING
@@ -245,13 +252,27 @@ class Fleet:
         elif self.rollout is not None and generation == self.rollout.generation:
             self._abort_rollout(why, now)
 
+    def _has_failed(self, worker: Worker, why: str, now: float) -> None:
+        """A worker that was ready is of no use: that ends a reload, if it is of the new
+        generation."""
+        if self.rollout is not None and worker.id.generation == self.rollout.generation:
+            self._abort_rollout(f"{worker} {why}", now)
+
     def _abort_rollout(self, why: str, now: float) -> None:
         assert self.rollout is not None
         rollout, self.rollout = self.rollout, None
         self.size = rollout.size_before
-        self._steps.append(ReloadAborted(rollout.generation, now - rollout.since, why))
-        for worker in list(self.workers.values()):
-            if worker.id.generation == rollout.generation and worker.phase is Phase.BOOTING:
+        new = [each for each in self.workers.values() if each.id.generation == rollout.generation]
+        replaced = [each.slot for each in new if each.phase in IN_THE_RING]
+        baking = rollout.baking
+        if baking is not None and baking.phase in IN_THE_RING and baking in new:
+            # The one that it was to replace still serves.
+            self._retire(baking, now)
+            replaced.remove(baking.slot)
+        took = now - rollout.since
+        self._steps.append(ReloadAborted(rollout.generation, took, why, tuple(sorted(replaced))))
+        for worker in new:
+            if worker.phase is Phase.BOOTING:
                 self.discard(worker, now)
 
     def _rolled_out(self) -> bool:
@@ -273,11 +294,11 @@ class Fleet:
         crowded = len(self.workers) > self.size and self._in_the_ring()
         if crowded or (self.rollout is not None and booting):
             return None
-        due = [slot for slot in range(1, self.size + 1) if self._due(slot) <= now]
+        due = [slot for slot in range(1, self.size + 1) if self._backoffs.due(slot) <= now]
         for slot in due:
             if not self._filled(slot):
                 return slot
-        if not self._settled():
+        if not self._settled() or (self.rollout is not None and self.rollout.baking is not None):
             return None
         return next((slot for slot in due if self._outdated(slot)), None)
 
@@ -306,28 +327,20 @@ class Fleet:
     def _in_the_ring(self) -> list[Worker]:
         return [worker for worker in self.workers.values() if worker.phase in IN_THE_RING]
 
-    def _due(self, slot: int) -> float:
-        """When the slot may get a worker, after the failures of the ones before."""
-        backoff = self._backoffs.get(slot)
-        return backoff.until if backoff is not None else -math.inf
-
     def _forgive(self, now: float) -> None:
         """A worker that has lived for long enough makes good for the ones before it."""
         for worker in self._in_the_ring():
             if worker.slot in self._backoffs and now - worker.since >= STABLE_SECONDS:
-                failures = self._backoffs.pop(worker.slot).failures
+                failures = self._backoffs.forgive(worker.slot)
                 if failures > 1:
                     self._steps.append(Recovered(worker.slot, failures))
 
     def _back_off(self, slot: int, now: float) -> None:
         """A worker of the slot has failed: the next one waits, longer each time."""
-        backoff = self._backoffs.setdefault(slot, _Backoff())
-        backoff.failures += 1
-        delay = min(BACKOFF_FIRST * 2 ** min(backoff.failures - 1, 20), BACKOFF_MOST)
-        backoff.until = now + delay
+        failures, delay = self._backoffs.failed(slot, now)
         # The first one is replaced at once, as good as.
-        if backoff.failures > 1:
-            self._steps.append(BackedOff(slot, backoff.failures, delay))
+        if failures > 1:
+            self._steps.append(BackedOff(slot, failures, delay))
 
 
 def _place(worker: Worker) -> tuple[int, int]:

@@ -160,7 +160,8 @@ class Master:
         for name in _FIXED:
             if getattr(settings, name) != getattr(self._first_settings, name):
                 _log.warning("%s has changed: that takes effect at a restart", name)
-        fleet.reload(self._size_after_reload(current, settings), now)
+        size = self._size_after_reload(current, settings)
+        fleet.reload(size, now, settings.reload_bake)
         self._settings.clear()
         self._settings.update({fleet.generation: current, fleet.newest: settings})
         self._workers.deadline = now

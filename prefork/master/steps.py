@@ -51,12 +51,23 @@ class ReloadDone:
 
 
 @dataclass(frozen=True)
+class Baking:
+    """A worker of the new generation serves beside the one that it is to replace: the reload goes
+    on when it has done so for these seconds."""
+
+    worker: Worker
+    seconds: float
+
+
+@dataclass(frozen=True)
 class ReloadAborted:
-    """A new worker failed: the workers that were not replaced stay."""
+    """A new worker failed: the workers that were not replaced stay. The slots that were replaced
+    already are listed."""
 
     generation: int
     seconds: float
     why: str
+    replaced: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,4 +87,15 @@ class Recovered:
     failures: int
 
 
-Step = Spawn | Retire | Dump | Kill | Started | ReloadDone | ReloadAborted | BackedOff | Recovered
+Step = (
+    Spawn
+    | Retire
+    | Dump
+    | Kill
+    | Started
+    | ReloadDone
+    | Baking
+    | ReloadAborted
+    | BackedOff
+    | Recovered
+)

@@ -30,6 +30,7 @@ from prefork.master.pulse import Pulse
 from prefork.master.reserve import Reserve
 from prefork.master.steps import (
     BackedOff,
+    Baking,
     Dump,
     Kill,
     Recovered,
@@ -111,6 +112,7 @@ class Workers:
             Started: self._started,
             ReloadDone: self._reload_done,
             ReloadAborted: self._reload_aborted,
+            Baking: self._baking,
             BackedOff: self._backed_off,
             Recovered: self._recovered,
         }
@@ -250,12 +252,18 @@ class Workers:
         self._adopt(self._settings[step.generation])
         _log.info("reload to generation %d done in %.2f s", step.generation, step.seconds)
 
+    def _baking(self, step: Baking) -> None:
+        _log.info("%s bakes: the reload goes on if it serves for %g s", step.worker, step.seconds)
+
     def _reload_aborted(self, step: ReloadAborted) -> None:
+        slots = ", ".join(str(slot) for slot in step.replaced)
+        stays = f"; slots with the new generation: {slots}" if slots else ""
         _log.error(
-            "reload to generation %d aborted after %.2f s: %s; what served before goes on",
+            "reload to generation %d aborted after %.2f s: %s; what served before goes on%s",
             step.generation,
             step.seconds,
             step.why,
+            stays,
         )
 
     def _backed_off(self, step: BackedOff) -> None:

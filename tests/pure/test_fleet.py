@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefork.master.fleet import BACKOFF_FIRST, DUMP_SECONDS, STABLE_SECONDS, Fleet, Goal
+from prefork.master.backoff import BACKOFF_FIRST, STABLE_SECONDS
+from prefork.master.fleet import DUMP_SECONDS, Fleet, Goal
 from prefork.master.life import FILLS_ITS_SLOT, IN_THE_RING, TRANSITIONS, Event, Phase, Worker
 from prefork.master.steps import (
     BackedOff,
+    Baking,
     Dump,
     Kill,
     Recovered,
@@ -254,13 +256,25 @@ def test_nothing_is_asked_for_a_worker_that_has_died_meanwhile() -> None:
 
 
 def test_a_reload_is_not_done_while_a_slot_is_empty() -> None:
+    crew = Crew(2).started()
+    crew.reload()
+    gone = next(each for each in crew.fleet.workers.values() if each.slot == 2)
+    crew.exit(gone, "was killed by SIGSEGV")
+    (retire,) = crew.ready(crew.the(Phase.BOOTING))
+    assert isinstance(retire, Retire)
+    assert crew.exit(retire.worker) == []
+    assert crew.pass_time(BACKOFF_FIRST) == [Spawn(2, 2)]
+    assert isinstance(crew.ready(crew.the(Phase.BOOTING))[-1], ReloadDone)
+
+
+def test_a_slot_whose_new_worker_dies_in_the_reload_goes_back_to_the_old_generation() -> None:
     crew = Crew(1).started()
     crew.reload()
     old, new = crew.the(Phase.SERVING), crew.the(Phase.BOOTING)
     crew.ready(new)
-    crew.fleet.exited(new, "was killed by SIGSEGV", crew.now)
+    assert isinstance(crew.exit(new, "was killed by SIGSEGV")[0], ReloadAborted)
     assert crew.exit(old) == []
-    assert crew.pass_time(BACKOFF_FIRST) == [Spawn(1, 2)]
+    assert crew.pass_time(BACKOFF_FIRST) == [Spawn(1, 1)]
 
 
 def test_a_crash_is_replaced_later_each_time_up_to_a_bound() -> None:
@@ -420,3 +434,92 @@ def test_a_single_failure_needs_no_words() -> None:
     crew.pass_time(BACKOFF_FIRST)
     crew.ready(crew.the(Phase.BOOTING))
     assert crew.pass_time(STABLE_SECONDS) == []
+
+
+# Baking.
+
+BAKE = 60.0
+
+
+def baking(size: int) -> Crew:
+    """A crew whose canary has just become ready."""
+    crew = Crew(size).started()
+    crew.fleet.reload(size, crew.now, BAKE)
+    crew.act()
+    canary = crew.the(Phase.BOOTING)
+    assert crew.ready(canary) == [Baking(canary, BAKE)]
+    return crew
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_each_new_worker_bakes_beside_the_old_one_before_the_next_goes(size: int) -> None:
+    crew = Crew(size).started()
+    crew.fleet.reload(size, crew.now, BAKE)
+    steps = crew.act()
+    for slot in range(1, size + 1):
+        assert steps == [Spawn(slot, 2)]
+        crew.ready(crew.the(Phase.BOOTING))
+        assert crew.pass_time(BAKE - 1) == []
+        assert len(crew.serving()) == size + 1
+        assert crew.fleet.deadline(crew.now) == crew.now + 1
+        (retire,) = crew.pass_time(1)
+        assert isinstance(retire, Retire)
+        assert (retire.worker.slot, retire.worker.id.generation) == (slot, 1)
+        steps = crew.exit(retire.worker)
+    assert isinstance(steps[0], ReloadDone)
+
+
+def test_a_canary_that_dies_while_it_bakes_aborts_the_reload_and_nobody_else_has_gone() -> None:
+    crew = baking(2)
+    canary = crew.workers(Phase.SERVING)[-1]
+    (abort,) = crew.exit(canary, "was killed by SIGSEGV")
+    assert isinstance(abort, ReloadAborted)
+    assert abort.why.endswith("was killed by SIGSEGV")
+    assert abort.replaced == ()
+    assert crew.serving() == [(1, 1), (2, 1)]
+    assert crew.pass_time(10 * BAKE) == []
+
+
+def test_a_canary_that_hangs_while_it_bakes_aborts_the_reload() -> None:
+    crew = baking(2)
+    canary = crew.workers(Phase.SERVING)[-1]
+    crew.fleet.hangs(canary, crew.now)
+    assert {type(step) for step in crew.act()} == {Dump, ReloadAborted}
+    assert crew.serving() == [(1, 1), (2, 1)]
+
+
+def test_a_later_slot_that_fails_says_which_slots_have_gone() -> None:
+    crew = baking(3)
+    (retire,) = crew.pass_time(BAKE)
+    assert isinstance(retire, Retire)
+    crew.exit(retire.worker)
+    (abort,) = crew.exit(crew.the(Phase.BOOTING), "exited with status 3")
+    assert isinstance(abort, ReloadAborted)
+    assert abort.replaced == (1,)
+    assert crew.serving() == [(1, 2), (2, 1), (3, 1)]
+
+
+def test_a_worker_of_the_new_generation_that_dies_after_it_was_used_stops_the_rollout() -> None:
+    crew = Crew(2).started()
+    crew.reload()
+    (retire,) = crew.ready(crew.the(Phase.BOOTING))
+    assert isinstance(retire, Retire)
+    new = next(each for each in crew.fleet.workers.values() if each.id.generation == 2)
+    assert isinstance(crew.exit(new, "was killed by SIGSEGV")[0], ReloadAborted)
+
+
+def test_an_old_worker_that_dies_while_the_canary_bakes_is_replaced_at_once() -> None:
+    crew = baking(2)
+    old = next(each for each in crew.fleet.workers.values() if each.slot == 2)
+    crew.exit(old, "was killed by SIGKILL")
+    assert Spawn(2, 2) in crew.told or crew.pass_time(BACKOFF_FIRST) == [Spawn(2, 2)]
+    crew.ready(crew.the(Phase.BOOTING))
+    (retire,) = crew.pass_time(BAKE)
+    assert isinstance(retire, Retire)
+    assert isinstance(crew.exit(retire.worker)[0], ReloadDone)
+
+
+def test_an_old_worker_retires_when_the_service_stops_while_its_canary_bakes() -> None:
+    crew = baking(1)
+    crew.fleet.stop(crew.now)
+    assert [type(step) for step in crew.act()] == [Retire, Retire]

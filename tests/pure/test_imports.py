@@ -24,10 +24,12 @@ FLOORS = [
     {"prefork.__main__"},
 ]
 PURE = [
+    "master/backoff.py",
     "master/dispatch.py",
     "master/fleet.py",
     "master/life.py",
     "master/ring.py",
+    "master/rollout.py",
     "master/steps.py",
     "worker/lifecycle.py",
     "wire/messages.py",

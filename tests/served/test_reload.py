@@ -16,6 +16,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support.clients import Client, Load
+from tests.support.modes import Mode
 from tests.support.server import Server, eventually, state
 
 APP = "tests.apps.mix:app"
@@ -315,3 +316,48 @@ def test_term_in_the_middle_of_a_reload_stops(serve: Serve, tmp_path: Path) -> N
     server.send(signal.SIGHUP)
     server.wait_for("gen=2 pid=[0-9]+ spawned")
     assert server.stop() == 0
+
+
+# Baking: `reload_bake`.
+
+DIES_LATER = (
+    "import os, signal, threading, time\n"
+    "from tests.apps.mix import app\n"
+    "def die():\n    time.sleep(0.3)\n    os.kill(os.getpid(), signal.SIGSEGV)\n"
+    "threading.Thread(target=die, daemon=True).start()\n"
+)
+
+
+def test_a_canary_that_crashes_aborts_the_reload_and_the_old_workers_have_never_gone(
+    serve: Serve, mode: Mode, tmp_path: Path
+) -> None:
+    (tmp_path / "bakes.py").write_text("from tests.apps.mix import app\n")
+    server = serve("bakes:app", workers=2, reload_bake=600.0, **mode.settings)
+    before = server.workers()
+    idle = [server.client() for _ in range(10)]
+    for client in idle:
+        client.ask("/")
+    (tmp_path / "bakes.py").write_text(DIES_LATER)
+    server.send(signal.SIGHUP)
+    server.wait_for(r"worker=1 gen=2 pid=\d+ bakes: the reload goes on if it serves for 600 s")
+    server.wait_for(r"reload to generation 2 aborted .* worker=1 gen=2 pid=\d+ was killed by SIGS")
+    assert {**server.workers()} == before
+    for client in idle:
+        assert client.ask("/").text == "fast\n"
+    assert " draining" not in server.log
+
+
+def test_each_new_worker_bakes_beside_the_old_one_and_no_request_is_lost(
+    serve: Serve, mode: Mode
+) -> None:
+    server = serve(APP, workers=2, reload_bake=0.3, **mode.settings)
+    with Load(server.client, [fast], clients=10) as load:
+        server.reload()
+    assert load.losses == []
+    order = re.findall(r"worker=(\d) gen=(\d) pid=\d+ (bakes|draining)", server.log)
+    assert order == [
+        ("1", "2", "bakes"),
+        ("1", "1", "draining"),
+        ("2", "2", "bakes"),
+        ("2", "1", "draining"),
+    ]
