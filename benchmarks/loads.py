@@ -12,14 +12,15 @@ class Kind(Enum):
     WRK = "as much as wrk can ask for"
     MIX = "clients that think between two requests, some of which are slow"
     IDLE = "many connections that do nothing, and a few that do"
+    MEMORY = "what several workers take that have served for a while"
 
 
 @dataclass(frozen=True)
 class Load:
     """What is asked of a server with `workers` workers.
 
-    `script` is what wrk.lua does to each request. `ours_only`: nobody else is measured. It lasts
-    so many times as long as the command line says, in whole seconds.
+    `script` is what wrk.lua does to each request. `ours_only`: of the others only the yardstick
+    is. It lasts so many times as long as the command line says, in whole seconds.
     Loads of the same kind, app and number of workers share one server process.
     """
 
@@ -92,6 +93,13 @@ LOADS = (
         connections=16,
         workers=4,
         lasts=4,  # it makes few requests
+    ),
+    Load(
+        "memory",
+        "memory of 4 workers that have served a Django app",
+        "django_hello:app",
+        Kind.MEMORY,
+        workers=4,
     ),
     Load(
         "idle",

@@ -18,7 +18,7 @@ from benchmarks import clients, wrk
 from benchmarks.loads import Kind, Load
 from benchmarks.processes import Running, Unable, running
 from benchmarks.results import Figures, Results
-from benchmarks.servers import Server
+from benchmarks.servers import YARDSTICK, Server
 
 WAITED = 0.05  # seconds after which a short request has waited for another one
 BUSY_BESIDE_IDLE = 16  # connections
@@ -49,7 +49,8 @@ class Plan:
 
 def fits(server: Server, load: Load) -> bool:
     """Whether a server is to be measured under a load at all."""
-    return (server.ours or not load.ours_only) and (not server.only or load.name in server.only)
+    compared = server.ours or server.name == YARDSTICK or not load.ours_only
+    return compared and (not server.only or load.name in server.only)
 
 
 def measure(plan: Plan, results: Results, keep: Callable[[], None]) -> None:
@@ -146,8 +147,16 @@ def _thinking(at_work: Running, load: Load, seconds: int) -> Figures:
     }
 
 
+def _memory(at_work: Running, load: Load, seconds: int) -> Figures:
+    """Of all processes, after all workers have had something to do."""
+    errors = wrk.run(at_work, load, load.connections, seconds).errors
+    pss = at_work.pss_mib()
+    return {"pss_mib": pss, "pss_per_worker_mib": pss / load.workers, "errors": errors}
+
+
 _LOADING: dict[Kind, Callable[[Running, Load, int], Figures]] = {
     Kind.WRK: _as_much_as_wrk_can,
     Kind.IDLE: _beside_idle_ones,
     Kind.MIX: _thinking,
+    Kind.MEMORY: _memory,
 }

@@ -161,7 +161,8 @@ Figures are medians of the rounds, the least and the most in parentheses.
   a server closes a connection without having said so (uWSGI), and asks again.
 - The mix is made by 16 threads of one client. How late it was itself, waking up from thinking, is
   shown beside its figures: they can't be better than that.
-- The mix and the idle connections are measured in the first round only, the mix for longer."""
+- The mix, the memory of four workers and the idle connections are measured in the first round only,
+  the mix for longer."""
 
 
 def _bars(chart: Chart, results: Results) -> list[svg.Bar]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 VENV = PROJECT / ".venv-bench"
+YARDSTICK = "bjoern"  # the server that the others' CPU is compared with
 LAUNCHERS = Path(__file__).resolve().parent / "launchers.py"
 
 
@@ -52,7 +53,7 @@ class Server:
         return [word.format(app=app, port=port, workers=workers, venv=VENV) for word in words]
 
 
-def _prefork(name: str, title: str, options: str) -> Server:
+def _prefork(name: str, title: str, options: str, only: tuple[str, ...] = ()) -> Server:
     return Server(
         name,
         f"prefork {title}",
@@ -61,6 +62,7 @@ def _prefork(name: str, title: str, options: str) -> Server:
         ("--editable", str(PROJECT)),
         "prefork {app} -b 127.0.0.1:{port} -w {workers} --log-level warning {many} " + options,
         many="--worker-connections 12000",
+        only=only,
     )
 
 
@@ -107,9 +109,11 @@ SERVERS = (
     _prefork("prefork-threads", "threads, 4 threads", "-k threads --threads 4"),
     _prefork("prefork-gevent", "gevent", "-k gevent"),
     _prefork("prefork-sync-shared", "sync, shared", "-k sync --dispatch shared"),
+    _prefork("prefork-preload", "sync, preload", "-k sync --preload", only=("memory",)),
     _gunicorn("gunicorn-sync", "sync", "-k sync", unable={"idle": "has no keep-alive"}),
     _gunicorn("gunicorn-gthread", "gthread, 4 threads", "-k gthread --threads 4"),
     _gunicorn("gunicorn-gthread-1", "gthread, 1 thread", "-k gthread --threads 1", only=("mix",)),
+    _gunicorn("gunicorn-preload", "sync, preload", "-k sync --preload", only=("memory",)),
     _gunicorn("gunicorn-gevent", "gevent", "-k gevent", ("gevent", "packaging")),
     Server(
         "uwsgi",
@@ -139,9 +143,9 @@ SERVERS = (
         ("waitress",),
         "waitress-serve --listen 127.0.0.1:{port} --threads 4 {many} {app}",
         many="--connection-limit 12000 --asyncore-use-poll",
-        unable={"mix": ONE_PROCESS},
+        unable={"mix": ONE_PROCESS, "memory": ONE_PROCESS},
     ),
-    _launched("cheroot", "Python", mix=ONE_PROCESS),
+    _launched("cheroot", "Python", mix=ONE_PROCESS, memory=ONE_PROCESS),
     _launched("bjoern", "C", header="/usr/include/ev.h"),
     _launched("fastpysgi", "C"),
 )

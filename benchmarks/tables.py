@@ -6,9 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.loads import LOADS, Kind, Load
 from benchmarks.results import Results, Spread
-from benchmarks.servers import SERVERS, Server
-
-YARDSTICK = "bjoern"  # the server that the others' CPU is compared with
+from benchmarks.servers import SERVERS, YARDSTICK, Server
 
 # By figure: the heading, and how a number is written.
 COLUMNS: dict[Kind, dict[str, tuple[str, str]]] = {
@@ -29,6 +27,11 @@ COLUMNS: dict[Kind, dict[str, tuple[str, str]]] = {
         "slow_p50_ms": ("p50 of the slow, ms", ".0f"),
         "late_p99_ms": ("the client itself was late, p99 ms", ".1f"),
         "pss_mib": ("PSS MiB per worker", ".1f"),
+        "errors": ("errors", ".0f"),
+    },
+    Kind.MEMORY: {
+        "pss_mib": ("PSS MiB, all processes", ".1f"),
+        "pss_per_worker_mib": ("for each worker", ".1f"),
         "errors": ("errors", ".0f"),
     },
     Kind.IDLE: {

@@ -13,12 +13,11 @@ from functools import partial
 from prefork import __version__, config, log, pidfile, process
 from prefork.accesslog import compile_format
 from prefork.errors import PreforkError, UsageError
-from prefork.master.link import Forked
 from prefork.master.listeners import bind_all, parse_address
 from prefork.master.loop import Master
 from prefork.settings import Settings, worker_count, worker_kind
 from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
-from prefork.wire.assignment import Assignment
+from prefork.wire.assignment import Assignment, Forked
 
 _log = logging.getLogger("prefork.master")
 

@@ -140,6 +140,13 @@ class Logs:
         if self.access is not None:
             self.access.patient = patient
 
+    def adopt(self, fds: list[int]) -> None:
+        """Write to these files from now on, which another process has opened."""
+        files = [self.error.file, self.access]
+        for file, fd in zip(files, fds, strict=False):
+            assert file is not None
+            file.adopt(fd)
+
     def stream(self) -> IO[str]:
         """The error log as a text stream: what the app gets as `wsgi.errors`."""
         fd = self.error.file.fd

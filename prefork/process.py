@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import grp
 import os
 import pwd
@@ -11,6 +12,8 @@ from setproctitle import setproctitle
 
 from prefork.errors import UsageError
 from prefork.settings import Settings
+
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def raise_file_limit() -> None:
@@ -62,6 +65,18 @@ def user_and_group(settings: Settings) -> tuple[int | None, int | None]:
         except (KeyError, OverflowError):
             raise UsageError(f"group = {name}: no such group", "group") from None
     return user, group
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what descendants of this process leave behind: prctl(2),
+    PR_SET_CHILD_SUBREAPER.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def in_the_foreground() -> bool:

@@ -179,6 +179,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ("-k", "--worker-class"),
         ),
     ] = "sync"
+    preload: Annotated[
+        bool,
+        Option(
+            Group.WORKERS,
+            "Import the app once for each generation, in a process of its own, the mold, from "
+            "which its workers are forked: they boot at once and share the memory of what was "
+            "imported. A reload makes a new mold, and one that fails goes back to the old one in "
+            "every slot. What the app starts or opens while it is imported must survive a fork: "
+            "threads do not, and sockets are shared; the log says what there is of these.",
+            ("--preload",),
+        ),
+    ] = False
     threads: Annotated[
         int,
         Meta(ge=1, le=1000),

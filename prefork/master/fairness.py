@@ -15,7 +15,7 @@ from time import monotonic
 
 from prefork.master.custody import Connection
 from prefork.master.dispatch import Dispatch
-from prefork.master.link import Link
+from prefork.master.link import WorkerLink
 from prefork.wire.board import ALONE, BUSY, WANTED, Board
 from prefork.wire.messages import GiveBack
 from prefork.wire.recall import take_back
@@ -39,7 +39,7 @@ class Fairness:
 
     def __init__(
         self,
-        dispatch: Dispatch[Link, Connection],
+        dispatch: Dispatch[WorkerLink, Connection],
         board: Board,
         recalled: Callable[[Connection], None],
     ) -> None:
@@ -50,7 +50,7 @@ class Fairness:
         self.deadline = math.inf
         self._interval = TICK
         # Stuck workers that have nothing more to be taken back.
-        self._swept: set[Link] = set()
+        self._swept: set[WorkerLink] = set()
         self._even_out_at = math.inf
         self._tries = 0
         self._ended = False
@@ -119,7 +119,7 @@ class Fairness:
             if left and link not in self._swept:
                 left -= self._take_back_from(link, left)
 
-    def _take_back_from(self, link: Link, most: int) -> int:
+    def _take_back_from(self, link: WorkerLink, most: int) -> int:
         """Take back what is idle of a stuck worker's loans: how many they were."""
         # The fds of loans that are not quite sent must stay open: those can't be taken back yet.
         if link.gate is None or link.channel.backlogged:

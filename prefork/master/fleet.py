@@ -7,11 +7,16 @@ so a stop in the middle of one, a crash, or a second reload need no code of thei
 
 Never more than `size` + 1 workers live, and never fewer than `size` serve while a slot is
 replaced: the old worker retires when the new one is ready, and the next slot waits for its exit.
+
+Where a generation is preloaded, its workers are forked from a mold, which so has to be ready first.
+It is kept as long as its generation may be asked for: the old one until a reload has ended, so
+that one which fails can go back to the old code in every slot, whatever the disk holds by then.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from enum import Enum
 
 from prefork.master.backoff import STABLE_SECONDS, Backoffs
@@ -25,6 +30,7 @@ from prefork.master.life import (
     Worker,
 )
 from prefork.master.rollout import Rollout
+from prefork.master.roster import Roster
 from prefork.master.steps import (
     BackedOff,
     Baking,
@@ -37,8 +43,9 @@ from prefork.master.steps import (
     Spawn,
     Started,
     Step,
+    WentBack,
 )
-from prefork.wire.identity import WorkerId
+from prefork.wire.identity import MOLD, WorkerId
 
 # A worker that is about to be killed gets this long to write down its stacks.
 DUMP_SECONDS = 0.3
@@ -63,9 +70,10 @@ class Fleet:
 
     Args:
         size: how many slots there are to be.
+        preload: whether the first generation is preloaded.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, preload: bool = False) -> None:
         self.size = size
         self.goal = Goal.START
         # What an empty slot is filled with; the latest number in use, maybe by an aborted reload.
@@ -73,7 +81,9 @@ class Fleet:
         self.rollout: Rollout | None = None
         # Why the start has failed, once it has.
         self.failure = ""
-        self.workers: dict[int, Worker] = {}  # by pid
+        self.roster = Roster()
+        # The generations whose workers are forked from a mold.
+        self._preloaded = {1} if preload else set()
         self._backoffs = Backoffs()
         self._steps: list[Step] = []
 
@@ -82,9 +92,9 @@ class Fleet:
     def spawned(
         self, id: WorkerId, listen_timeout: float, kill_timeout: float, now: float
     ) -> Worker:
-        """A worker was forked, as `plan` has asked for; the timeouts are its settings'."""
+        """A worker was forked, or a mold, as `plan` has asked for, with its settings' timeouts."""
         worker = Worker(id, kill_timeout, now, now + listen_timeout)
-        self.workers[id.pid] = worker
+        self.roster.add(worker)
         return worker
 
     def not_spawned(self, slot: int, why: str, now: float) -> None:
@@ -97,9 +107,9 @@ class Fleet:
             return False
         rollout = self.rollout
         if rollout is not None and self._has_to_bake(worker, rollout):
-            rollout.baking, rollout.baked_at = worker, now + rollout.bake
+            rollout.begin_to_bake(worker, now)
             self._steps.append(Baking(worker, rollout.bake))
-        else:
+        elif not worker.id.is_mold:
             self._replace(worker, now)
         return True
 
@@ -121,7 +131,7 @@ class Fleet:
 
     def exited(self, worker: Worker, why: str, now: float) -> None:
         """The worker's process has ended: `why` says how, in words."""
-        del self.workers[worker.id.pid]
+        self.roster.remove(worker)
         # What was to be done about it need not be.
         self._steps = [step for step in self._steps if getattr(step, "worker", None) != worker]
         if worker.phase is Phase.BOOTING:
@@ -131,11 +141,13 @@ class Fleet:
                 self._back_off(worker.slot, now)
             self._has_failed(worker, why, now)
 
-    def reload(self, size: int, now: float, bake: float = 0.0) -> None:
+    def reload(self, size: int, now: float, bake: float = 0.0, preload: bool = False) -> None:
         """Replace every worker by one of a new generation, each when the new one has served for
         `bake` seconds. Not while a rollout is under way."""
         assert self.rollout is None
         self.newest += 1
+        if preload:
+            self._preloaded.add(self.newest)
         self.rollout = Rollout(self.newest, set(range(1, size + 1)), size, self.size, now, bake)
         # Those beyond the new size stay until the new generation has proved itself.
         self.size = max(self.size, size)
@@ -152,7 +164,7 @@ class Fleet:
         """End all workers; what they execute may take `kill_timeout`, but at most this long."""
         self.goal = Goal.STOP
         self.rollout = None
-        for worker in self.workers.values():
+        for worker in self.roster:
             worker.kill_timeout = min(worker.kill_timeout, seconds)
             if worker.phase is Phase.DRAINING:
                 worker.deadline = min(worker.deadline, now + seconds)
@@ -164,17 +176,16 @@ class Fleet:
         self._expire(now)
         self._forgive(now)
         self._end_baking(now)
-        wanted = 0 if self.goal is Goal.STOP else self.size
-        for worker in list(self.workers.values()):
-            if worker.slot > wanted and worker.phase in FILLS_ITS_SLOT:
+        for worker in [one for one in self.roster if one.phase in FILLS_ITS_SLOT]:
+            if not self._wanted(worker):
                 self._retire(worker, now)
-        if self.goal is Goal.START and len(self._in_the_ring()) >= self.size:
+        if self.goal is Goal.START and len(self.roster.in_the_ring()) >= self.size:
             self.goal = Goal.RUN
-            self._steps.append(Started())
+            self._steps.append(Started(self.size))
         if self.goal is not Goal.STOP:
             slot = self._next_slot(now)
             if slot is not None:
-                self._steps.append(Spawn(slot, self._generation_to_spawn()))
+                self._fill(slot, now)
             elif self._rolled_out():
                 self._finish_rollout(now)
         steps, self._steps = self._steps, []
@@ -182,10 +193,9 @@ class Fleet:
 
     def deadline(self, now: float) -> float:
         """When `plan` has something to say at the latest, if nothing happens before."""
-        times = [worker.deadline for worker in self.workers.values()]
+        times = [worker.deadline for worker in self.roster]
         times += self._backoffs.deadlines(now)
-        failed = [worker for worker in self._in_the_ring() if worker.slot in self._backoffs]
-        times += [worker.since + STABLE_SECONDS for worker in failed]
+        times += [worker.since + STABLE_SECONDS for worker in self._on_probation()]
         if self.rollout is not None:
             times.append(self.rollout.baked_at)
         return min(times, default=math.inf)
@@ -209,7 +219,7 @@ class Fleet:
         return True
 
     def _expire(self, now: float) -> None:
-        for worker in [one for one in self.workers.values() if one.deadline <= now]:
+        for worker in [one for one in self.roster if one.deadline <= now]:
             late_for = _LATE_FOR.get(worker.phase, "")
             self._apply(worker, Event.DEADLINE, now)
             if worker.phase is Phase.DYING:
@@ -223,20 +233,26 @@ class Fleet:
         """The worker has its slot: retire the one that had it."""
         if self.rollout is not None and worker.id.generation == self.rollout.generation:
             self.rollout.slots.discard(worker.slot)
-        for other in self._in_the_ring():
-            if other is not worker and other.slot == worker.slot:
-                self._retire(other, now)
+        for other in self.roster.others_in_the_ring(worker):
+            self._retire(other, now)
 
     def _has_to_bake(self, worker: Worker, rollout: Rollout) -> bool:
         """Whether the worker has to prove itself beside the one that it is to replace."""
-        beside = any(each.slot == worker.slot for each in self._in_the_ring() if each != worker)
+        beside = bool(self.roster.others_in_the_ring(worker))
         return bool(rollout.bake) and worker.slot in rollout.slots and beside
 
     def _end_baking(self, now: float) -> None:
-        rollout = self.rollout
-        if rollout is not None and rollout.baking is not None and rollout.baked_at <= now:
-            worker, rollout.baking, rollout.baked_at = rollout.baking, None, math.inf
-            self._replace(worker, now)
+        baked = self.rollout.end_of_baking(now) if self.rollout is not None else None
+        if baked is not None:
+            self._replace(baked, now)
+
+    def _wanted(self, worker: Worker) -> bool:
+        """Whether there is to be somebody in its place."""
+        if self.goal is Goal.STOP:
+            return False
+        if worker.id.is_mold:
+            return worker.id.generation in (self.generation, self._generation_to_spawn())
+        return worker.slot <= self.size
 
     def _retire(self, worker: Worker, now: float) -> None:
         self._apply(worker, Event.RETIRE, now)
@@ -244,61 +260,70 @@ class Fleet:
         self._steps.append(Retire(worker) if draining else Kill(worker))
 
     def _failed(self, slot: int, generation: int, why: str, now: float) -> None:
-        """A worker failed to boot: that ends a start or a reload, and delays a replacement."""
+        """A worker or a mold failed to boot: that ends a start or a reload, and delays a
+        replacement."""
         self._back_off(slot, now)
         if self.goal is Goal.START:
             self.failure = why
             self.stop(now)
-        elif self.rollout is not None and generation == self.rollout.generation:
+        elif self.rollout is not None and self.rollout.tries(generation):
             self._abort_rollout(why, now)
 
     def _has_failed(self, worker: Worker, why: str, now: float) -> None:
         """A worker that was ready is of no use: that ends a reload, if it is of the new
         generation."""
-        if self.rollout is not None and worker.id.generation == self.rollout.generation:
+        if self.rollout is not None and self.rollout.tries(worker.id.generation):
             self._abort_rollout(f"{worker} {why}", now)
 
     def _abort_rollout(self, why: str, now: float) -> None:
         assert self.rollout is not None
         rollout, self.rollout = self.rollout, None
         self.size = rollout.size_before
-        new = [each for each in self.workers.values() if each.id.generation == rollout.generation]
-        replaced = [each.slot for each in new if each.phase in IN_THE_RING]
-        baking = rollout.baking
-        if baking is not None and baking.phase in IN_THE_RING and baking in new:
+        new = self.roster.of_generation(rollout.generation)
+        if rollout.baking in new and rollout.baking.phase in IN_THE_RING:
             # The one that it was to replace still serves.
-            self._retire(baking, now)
-            replaced.remove(baking.slot)
+            self._retire(rollout.baking, now)
+        replaced = {each.slot for each in new if each.phase in IN_THE_RING}
+        back = self.generation if self._can_return() else None
         took = now - rollout.since
-        self._steps.append(ReloadAborted(rollout.generation, took, why, tuple(sorted(replaced))))
+        slots = tuple(sorted(replaced))
+        self._steps.append(ReloadAborted(rollout.generation, took, why, slots, back))
         for worker in new:
             if worker.phase is Phase.BOOTING:
                 self.discard(worker, now)
+        if replaced and back is not None:
+            self.rollout = Rollout(back, replaced, self.size, self.size, now, returning=True)
+
+    def _can_return(self) -> bool:
+        """Whether there is still the old code, in memory."""
+        mold = self.roster.molds.get(self.generation)
+        return mold is not None and mold.phase is Phase.SERVING
 
     def _rolled_out(self) -> bool:
         rollout = self.rollout
-        if rollout is None or rollout.slots or not self._settled():
+        if rollout is None or rollout.slots or not self.roster.settled:
             return False
-        return all(self._filled(slot) for slot in range(1, rollout.size + 1))
+        return all(self.roster.filled(slot) for slot in range(1, rollout.size + 1))
 
     def _finish_rollout(self, now: float) -> None:
         assert self.rollout is not None
         rollout, self.rollout = self.rollout, None
         self.generation = rollout.generation
         self.size = rollout.size
-        self._steps.append(ReloadDone(rollout.generation, now - rollout.since))
+        done = WentBack if rollout.returning else ReloadDone
+        self._steps.append(done(rollout.generation, now - rollout.since))
 
     def _next_slot(self, now: float) -> int | None:
         """The one slot that is to get a worker next: an empty one, else one to be replaced."""
-        booting = any(worker.phase is Phase.BOOTING for worker in self.workers.values())
-        crowded = len(self.workers) > self.size and self._in_the_ring()
-        if crowded or (self.rollout is not None and booting):
+        roster = self.roster
+        crowded = len(roster.workers) > self.size and roster.in_the_ring()
+        if crowded or (self.rollout is not None and roster.booting):
             return None
         due = [slot for slot in range(1, self.size + 1) if self._backoffs.due(slot) <= now]
         for slot in due:
-            if not self._filled(slot):
+            if not roster.filled(slot):
                 return slot
-        if not self._settled() or (self.rollout is not None and self.rollout.baking is not None):
+        if not roster.settled or (self.rollout is not None and self.rollout.baking is not None):
             return None
         return next((slot for slot in due if self._outdated(slot)), None)
 
@@ -307,30 +332,28 @@ class Fleet:
 
     def _outdated(self, slot: int) -> bool:
         """Whether the slot's worker is to be replaced: by a rollout, or as it has asked for it."""
-        if self.rollout is not None and slot in self.rollout.slots:
-            return True
-        return any(
-            worker.slot == slot and worker.phase is Phase.LEAVING
-            for worker in self.workers.values()
-        )
+        by_rollout = self.rollout is not None and slot in self.rollout.slots
+        return by_rollout or self.roster.leaves(slot)
 
-    def _filled(self, slot: int) -> bool:
-        return any(
-            worker.slot == slot and worker.phase in FILLS_ITS_SLOT
-            for worker in self.workers.values()
-        )
+    def _fill(self, slot: int, now: float) -> None:
+        """Have a worker forked for the slot, from a mold where there is to be one."""
+        generation = self._generation_to_spawn()
+        mold = self.roster.molds.get(generation)
+        if generation not in self._preloaded or (mold is not None and mold.phase is Phase.SERVING):
+            self._steps.append(Spawn(slot, generation))
+        elif mold is None and self._backoffs.due(MOLD) <= now:
+            self._steps.append(Spawn(MOLD, generation))
 
-    def _settled(self) -> bool:
-        """Whether nobody is on the way in or out: only then is the next slot replaced."""
-        return all(worker.phase in IN_THE_RING for worker in self.workers.values())
-
-    def _in_the_ring(self) -> list[Worker]:
-        return [worker for worker in self.workers.values() if worker.phase in IN_THE_RING]
+    def _on_probation(self) -> Iterator[Worker]:
+        """Who lives in a place where one has failed."""
+        for worker in self.roster:
+            if worker.phase in IN_THE_RING and worker.slot in self._backoffs:
+                yield worker
 
     def _forgive(self, now: float) -> None:
         """A worker that has lived for long enough makes good for the ones before it."""
-        for worker in self._in_the_ring():
-            if worker.slot in self._backoffs and now - worker.since >= STABLE_SECONDS:
+        for worker in self._on_probation():
+            if now - worker.since >= STABLE_SECONDS:
                 failures = self._backoffs.forgive(worker.slot)
                 if failures > 1:
                     self._steps.append(Recovered(worker.slot, failures))

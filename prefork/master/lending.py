@@ -16,7 +16,7 @@ from prefork.master.accepting import Accepting
 from prefork.master.custody import Connection, Custody
 from prefork.master.dispatch import Dispatch
 from prefork.master.fairness import Fairness
-from prefork.master.link import Link
+from prefork.master.link import WorkerLink
 from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
 from prefork.wire.board import BUSY, Board, LoanState
@@ -49,33 +49,33 @@ class Lending:
     ) -> None:
         self._board = board
         self._accepting = Accepting(poller, listeners, by_workers, self._offer)
-        self._dispatch: Dispatch[Link, Connection] = Dispatch(lambda link: link.row.flags[BUSY])
+        self._dispatch: Dispatch[WorkerLink, Connection] = Dispatch(_is_busy)
         self._custody = Custody(poller, self._offer, keepalive)
         self._fairness = Fairness(self._dispatch, board, self._keep)
         # Connections for which no worker had room; while there are any, none is accepted.
         self._waiting: deque[Connection] = deque()
         # Links with loans that are to be sent at the end of the turn.
-        self._unsent: list[Link] = []
+        self._unsent: list[WorkerLink] = []
 
     # Workers.
 
-    def open(self, link: Link, credit: int) -> None:
+    def open(self, link: WorkerLink, credit: int) -> None:
         """A worker was born; it may borrow so many connections once it has joined."""
         self._dispatch.open(link, credit)
 
-    def join(self, link: Link) -> None:
+    def join(self, link: WorkerLink) -> None:
         """The worker serves."""
         self._dispatch.join(link, scarce=bool(self._waiting))
         self._fairness.ring_changed()
         self._fairness.even_out()
         self._use_room()
 
-    def leave(self, link: Link) -> None:
+    def leave(self, link: WorkerLink) -> None:
         """The worker borrows no more."""
         self._dispatch.leave(link)
         self._fairness.ring_changed()
 
-    def bury(self, link: Link, was_killed: bool) -> None:
+    def bury(self, link: WorkerLink, was_killed: bool) -> None:
         """The worker is dead: see to every connection that it had, by what the board says.
 
         A request that may have begun is never run again: it is answered with 504 if we killed
@@ -101,7 +101,7 @@ class Lending:
 
     # What workers report.
 
-    def closed(self, link: Link, loans: list[int]) -> None:
+    def closed(self, link: WorkerLink, loans: list[int]) -> None:
         """These loans have ended, and the connections with them.
 
         Raises:
@@ -120,7 +120,7 @@ class Lending:
                 self._custody.linger(connection, now)
         self._use_room()
 
-    def returned(self, link: Link, loans: list[int]) -> None:
+    def returned(self, link: WorkerLink, loans: list[int]) -> None:
         """These loans were idle and have come back.
 
         Raises:
@@ -130,7 +130,7 @@ class Lending:
             self._keep(self._dispatch.end(loan, link))
         self._use_room()
 
-    def released(self, link: Link, loans: list[int]) -> None:
+    def released(self, link: WorkerLink, loans: list[int]) -> None:
         """The worker has nothing more of these loans, which were recalled.
 
         Raises:
@@ -140,7 +140,7 @@ class Lending:
             self._dispatch.release(loan, link)
         self._use_room()
 
-    def room(self, link: Link) -> None:
+    def room(self, link: WorkerLink) -> None:
         """The worker can begin a request again."""
         self._dispatch.room(link)
         self._use_room()
@@ -246,11 +246,11 @@ class Lending:
         self._lend(connection, link)
         return True
 
-    def _borrower(self, connection: Connection) -> Link | None:
+    def _borrower(self, connection: Connection) -> WorkerLink | None:
         dispatch = self._dispatch
         return dispatch.least_busy() if connection.moved else dispatch.next_in_turn()
 
-    def _lend(self, connection: Connection, link: Link) -> None:
+    def _lend(self, connection: Connection, link: WorkerLink) -> None:
         loan = self._dispatch.lend(connection, link)
         self._board.loans[loan] = _UNREAD
         message = Loan(loan, connection.listener, connection.host, connection.port)
@@ -258,6 +258,10 @@ class Lending:
             self._unsent.append(link)
         if self._fairness.deadline == math.inf:
             self._fairness.wake()
+
+
+def _is_busy(link: WorkerLink) -> int:
+    return link.row.flags[BUSY]
 
 
 def _apology(status: HTTPStatus) -> bytes:

@@ -1,4 +1,4 @@
-"""A worker's life as the master sees it: a table, total. Pure.
+"""A worker's life as the master sees it, and a mold's: a table, total. Pure.
 
     BOOTING --ready--> SERVING --retire----------> DRAINING --> exits
        |                  | `--leave--> LEAVING --retire--^ |
@@ -7,7 +7,7 @@
                                 `--deadline--> DYING --> exits
 
 Only `BOOTING`, `DRAINING` and `DUMPING` have deadlines. Whatever the phase, the process may end:
-what that means is the fleet's to say.
+what that means is the fleet's to say. A mold that is `SERVING` has workers forked from it.
 """
 
 from __future__ import annotations

@@ -16,14 +16,17 @@ from time import monotonic
 from prefork import log, process, signals
 from prefork.errors import BootError, PreforkError
 from prefork.log import Logs
+from prefork.master.births import Births
 from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
 from prefork.master.lending import Lending
 from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
-from prefork.master.workers import Surroundings, Workers
+from prefork.master.workers import Workers
 from prefork.settings import MOST_WORKERS, Settings, idle_timeout, worker_count
 from prefork.signals import COMMANDS, Command, SignalPipe
+from prefork.wire.assignment import Surroundings
 from prefork.wire.board import Board
+from prefork.wire.gate import Gates
 from prefork.wire.messages import ReopenLogs
 
 # These are bound, opened or written once: a reload can't change them.
@@ -57,19 +60,16 @@ class Master:
         self._load = load
         self._logs = logs
         self._poller = Poller()
-        self._fleet = Fleet(worker_count(settings, process.usable_cpus))
+        self._fleet = Fleet(worker_count(settings, process.usable_cpus), settings.preload)
         board = Board()
         by_workers = settings.dispatch == "shared"
         self._lending = Lending(self._poller, board, listeners, by_workers, idle_timeout(settings))
         infos = tuple(listener.info for listener in listeners)
         sockets = tuple(listener.sock for listener in listeners) if by_workers else ()
+        surroundings = Surroundings(board, Gates(), infos, sockets, logs)
+        births = Births(self._fleet, self._poller, surroundings, self._disown)
         self._workers = Workers(
-            self._fleet,
-            self._lending,
-            self._poller,
-            self._settings,
-            Surroundings(board, infos, sockets, logs, self._disown),
-            self._adopt,
+            self._fleet, self._lending, self._poller, self._settings, births, self._adopt
         )
         self._signals = signals
         self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
@@ -94,7 +94,7 @@ class Master:
 
         Raises:
             BootError: the first generation failed to boot.
-            Forked: in each new worker.
+            Forked: in each worker, and mold, that is forked.
         """
         while self._fleet.goal is not Goal.STOP or self._workers:
             self._turn()
@@ -161,7 +161,7 @@ class Master:
             if getattr(settings, name) != getattr(self._first_settings, name):
                 _log.warning("%s has changed: that takes effect at a restart", name)
         size = self._size_after_reload(current, settings)
-        fleet.reload(size, now, settings.reload_bake)
+        fleet.reload(size, now, settings.reload_bake, settings.preload)
         self._settings.clear()
         self._settings.update({fleet.generation: current, fleet.newest: settings})
         self._workers.deadline = now

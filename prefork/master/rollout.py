@@ -15,6 +15,9 @@ class Rollout:
 
     A new worker is `baking` for `bake` seconds, until `baked_at`, before it replaces the old one
     of its slot, which serves on meanwhile. The first of them is the canary.
+
+    One that is `returning` undoes another that has failed: it brings the old generation back. As
+    that has proved itself, nothing that fails ends it.
     """
 
     generation: int
@@ -23,5 +26,22 @@ class Rollout:
     size_before: int
     since: float
     bake: float = 0.0
+    returning: bool = False
     baking: Worker | None = None
     baked_at: float = math.inf
+
+    def tries(self, generation: int) -> bool:
+        """Whether a failure of this generation's ends it."""
+        return generation == self.generation and not self.returning
+
+    def begin_to_bake(self, worker: Worker, now: float) -> None:
+        """This worker is ready, and has to prove itself."""
+        self.baking, self.baked_at = worker, now + self.bake
+
+    def end_of_baking(self, now: float) -> Worker | None:
+        """The worker that has proved itself by now."""
+        worker = self.baking
+        if worker is None or self.baked_at > now:
+            return None
+        self.baking, self.baked_at = None, math.inf
+        return worker

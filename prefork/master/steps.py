@@ -9,7 +9,8 @@ from prefork.master.life import Worker
 
 @dataclass(frozen=True)
 class Spawn:
-    """Fork a worker, then call `spawned`."""
+    """Fork a worker, from the mold of the generation if there is one, then call `spawned`. Where
+    the slot is `MOLD`: fork a mold."""
 
     slot: int
     generation: int
@@ -39,7 +40,9 @@ class Kill:
 
 @dataclass(frozen=True)
 class Started:
-    """Each slot has had its first ready worker."""
+    """Each of so many slots has had its first ready worker."""
+
+    size: int
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,21 @@ class Baking:
 @dataclass(frozen=True)
 class ReloadAborted:
     """A new worker failed: the workers that were not replaced stay. The slots that were replaced
-    already are listed."""
+    already are listed; they go back to the generation `back`, or, if that is None, stay too."""
 
     generation: int
     seconds: float
     why: str
     replaced: tuple[int, ...] = ()
+    back: int | None = None
+
+
+@dataclass(frozen=True)
+class WentBack:
+    """Every slot runs the old generation again, after a reload that was aborted."""
+
+    generation: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,7 @@ Step = (
     | ReloadDone
     | Baking
     | ReloadAborted
+    | WentBack
     | BackedOff
     | Recovered
 )

@@ -1,4 +1,4 @@
-"""The workers' processes: forked, listened to, told to drain, killed and reaped.
+"""The workers' processes, and the molds': born, listened to, told to drain, killed and reaped.
 
 The fleet says what is to be done; this does it, and tells the fleet and the lending what has come
 of it.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -19,65 +17,40 @@ from typing import Any
 import msgspec
 
 from prefork import process
-from prefork.log import Logs
+from prefork.master.births import Births
 from prefork.master.dispatch import UnknownLoan
 from prefork.master.fleet import Fleet
 from prefork.master.lending import Lending
 from prefork.master.life import IN_THE_RING, Phase, Worker
-from prefork.master.link import Link, Place, describe_exit, describe_signal, fork
+from prefork.master.link import Link, MoldLink, WorkerLink, describe_exit, describe_signal
+from prefork.master.notices import notice
 from prefork.master.poller import WRITE, Poller
 from prefork.master.pulse import Pulse
-from prefork.master.reserve import Reserve
-from prefork.master.steps import (
-    BackedOff,
-    Baking,
-    Dump,
-    Kill,
-    Recovered,
-    ReloadAborted,
-    ReloadDone,
-    Retire,
-    Spawn,
-    Started,
-    Step,
-)
+from prefork.master.steps import Dump, Kill, ReloadDone, Retire, Spawn, Step
 from prefork.settings import Settings
 from prefork.wire import messages
-from prefork.wire.assignment import ListenerInfo
-from prefork.wire.board import RETIRING, ROWS, UNREADY, Board
+from prefork.wire.board import RETIRING, UNREADY
 from prefork.wire.channel import ChannelClosed
-from prefork.wire.identity import WorkerId
+from prefork.wire.identity import MOLD, place
 
 # A worker that has closed its channel is about to exit; if it hasn't by then, it is killed.
 _EXIT_SECONDS = 1.0
+_UNBORN = "did not come out of its mold"
 
-Handlers = dict[type[Any], Callable[[Link, Any], None]]
+Handlers = dict[type[Any], Callable[[Any, Any], None]]
 
 _log = logging.getLogger("prefork.master")
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What all workers share."""
-
-    board: Board
-    listeners: tuple[ListenerInfo, ...]
-    # The same listeners, if the workers accept for themselves.
-    sockets: tuple[socket.socket, ...]
-    logs: Logs
-    # Closes, in a forked child, what only the master may have.
-    disown: Callable[[], None]
-
-
 class Workers:
-    """The links to all workers.
+    """The links to all workers and molds.
 
     Args:
         fleet: what is to be done.
         lending: the connections that they borrow.
         poller: the master's one wait.
         settings: of each generation that may be spawned.
-        surroundings: what each worker is given.
+        births: brings them into being.
         adopt: called with the settings of a generation when all slots run it.
     """
 
@@ -87,36 +60,28 @@ class Workers:
         lending: Lending,
         poller: Poller,
         settings: dict[int, Settings],
-        surroundings: Surroundings,
+        births: Births,
         adopt: Callable[[Settings], None],
     ) -> None:
         self._fleet = fleet
         self._lending = lending
         self._poller = poller
         self._settings = settings
-        self._surroundings = surroundings
+        self._births = births
         self._adopt = adopt
-        self._reserve = Reserve()
         self._pulse = Pulse()
-        self._free_rows = list(reversed(range(ROWS)))
-        self._links: dict[int, Link] = {}  # by pid
+        self._links: dict[Worker, Link] = {}
         # Whether the service is about to stop.
         self._ending = False
-        # Whether it has been said that there are no gates.
-        self._gateless = False
         self._steps: dict[type[Any], Callable[[Any], None]] = {
             Spawn: self._spawn,
             Retire: self._retire,
             Dump: self._dump,
             Kill: self._kill,
-            Started: self._started,
-            ReloadDone: self._reload_done,
-            ReloadAborted: self._reload_aborted,
-            Baking: self._baking,
-            BackedOff: self._backed_off,
-            Recovered: self._recovered,
+            ReloadDone: lambda step: self._adopt(self._settings[step.generation]),
         }
         self._reports: Handlers = {
+            messages.Born: self._born,
             messages.Ready: self._ready,
             messages.Leaving: self._leaving,
             messages.Closed: lambda link, report: lending.closed(link, report.loans),
@@ -159,19 +124,18 @@ class Workers:
                 return
             if pid == 0:
                 return
-            link = self._links.get(pid)
+            link = self._link_of(pid)
             if link is None:
-                continue
+                continue  # somebody's orphan
             if os.WIFSTOPPED(status):
                 self._stopped(link, describe_signal(os.WSTOPSIG(status)))
             elif os.WIFCONTINUED(status):
                 self._continued(link)
             else:
-                del self._links[pid]
-                self._exited(link, status)
+                self._exited(link, describe_exit(status))
 
     def tell(self, message: messages.Command, fds: list[int]) -> None:
-        """Send a message to every worker."""
+        """Send a message to every worker and mold."""
         for link in self._links.values():
             link.tell(message, fds)
 
@@ -190,43 +154,42 @@ class Workers:
     # The steps of the fleet's plan.
 
     def _take(self, step: Step) -> None:
-        self._steps[type(step)](step)
+        act = self._steps.get(type(step))
+        if act is not None:
+            act(step)
+        told = notice(step)
+        if told is not None:
+            _log.log(*told)
 
     def _spawn(self, step: Spawn) -> None:
-        settings = self._settings[step.generation]
-        shared = self._surroundings
-        place = Place(
-            step.slot, step.generation, settings, shared.listeners, shared.sockets, shared.logs
-        )
-        row = shared.board.row(self._free_rows.pop())
         try:
-            with self._reserve.released():
-                welcome = partial(self._welcome, settings)
-                link = fork(place, self._poller, shared.board, row, shared.disown, welcome)
+            link = self._bring_forth(step)
         except OSError as error:
-            self._free_rows.append(row.number)
             self._fleet.not_spawned(step.slot, f"fork: {error.strerror}", monotonic())
-            _log.error("worker=%d can't be forked: %s", step.slot, error.strerror)
+            _log.error("%s can't be forked: %s", place(step.slot), error.strerror)
             return
-        self._links[link.worker.id.pid] = link
+        self._links[link.worker] = link
         link.row.flags[UNREADY] = self._ending
-        self._lending.open(link, process.most_connections(settings))
+        if isinstance(link, WorkerLink):
+            self._lending.open(link, process.most_connections(self._settings[step.generation]))
         self._poller.watch(link.channel.fileno(), partial(self._on_channel, link))
-        _log.info("%s spawned", link.worker)
-        if link.gate is None and not self._gateless:
-            self._gateless = True
-            _log.warning(
-                "no semaphores here (is there no /dev/shm?): connections stay behind long requests"
-            )
+        if link.born:
+            _log.info("%s spawned", link.worker)
 
-    def _welcome(self, settings: Settings, id: WorkerId) -> Worker:
-        return self._fleet.spawned(id, settings.listen_timeout, settings.kill_timeout, monotonic())
+    def _bring_forth(self, step: Spawn) -> Link:
+        settings = self._settings[step.generation]
+        if step.slot == MOLD:
+            return self._births.fork_mold(step.generation, settings)
+        mold = self._mold_of(step.generation)
+        if mold is not None:
+            return self._births.cast(mold, step.slot, settings)
+        return self._births.fork_worker(step.slot, step.generation, settings)
 
     def _retire(self, step: Retire) -> None:
         worker = step.worker
-        link = self._links[worker.id.pid]
-        _log.info("%s draining", worker)
-        self._lending.leave(link)
+        link = self._links[worker]
+        _log.info("%s %s", worker, "is not needed any more" if worker.id.is_mold else "draining")
+        self._leave(link)
         # What was lent to it in this turn goes before Drain, to be given back with the rest.
         self._lending.send_loans()
         link.row.flags[RETIRING] = 1
@@ -234,48 +197,23 @@ class Workers:
 
     def _dump(self, step: Dump) -> None:
         _log.warning("%s is %s: it will be killed", step.worker, step.why)
-        link = self._links[step.worker.id.pid]
-        self._lending.leave(link)
+        link = self._links[step.worker]
+        self._leave(link)
         link.dump_stacks()
 
     def _kill(self, step: Kill) -> None:
-        link = self._links[step.worker.id.pid]
+        link = self._links[step.worker]
         stacks = link.read_stacks()
         if stacks:
             _log.error("%s was killed here:\n%s", step.worker, stacks)
-        link.kill()
-
-    def _started(self, step: Started) -> None:
-        _log.info("started: %d serving", self._fleet.size)
-
-    def _reload_done(self, step: ReloadDone) -> None:
-        self._adopt(self._settings[step.generation])
-        _log.info("reload to generation %d done in %.2f s", step.generation, step.seconds)
-
-    def _baking(self, step: Baking) -> None:
-        _log.info("%s bakes: the reload goes on if it serves for %g s", step.worker, step.seconds)
-
-    def _reload_aborted(self, step: ReloadAborted) -> None:
-        slots = ", ".join(str(slot) for slot in step.replaced)
-        stays = f"; slots with the new generation: {slots}" if slots else ""
-        _log.error(
-            "reload to generation %d aborted after %.2f s: %s; what served before goes on%s",
-            step.generation,
-            step.seconds,
-            step.why,
-            stays,
-        )
-
-    def _backed_off(self, step: BackedOff) -> None:
-        _log.warning(
-            "worker=%d has failed %d times in a row: the next one comes in %.1f s",
-            step.slot,
-            step.failures,
-            step.seconds,
-        )
-
-    def _recovered(self, step: Recovered) -> None:
-        _log.info("worker=%d has recovered, after %d failures", step.slot, step.failures)
+        if link.born:
+            link.kill()
+            return
+        # Whoever it is, it ends when it finds its channel closed. A mold that forks nobody is none.
+        self._exited(link, _UNBORN)
+        mold = self._mold_of(link.worker.id.generation)
+        if mold is not None:
+            self._fleet.discard(mold.worker, monotonic())
 
     # What workers report.
 
@@ -296,7 +234,7 @@ class Workers:
             self._channel_closed(link)
         except (msgspec.DecodeError, UnknownLoan) as error:
             _log.error("%s wrote nonsense on its channel (%r): it is killed", worker, error)
-            self._lending.leave(link)
+            self._leave(link)
             self._fleet.discard(worker, monotonic())
             self.deadline = 0.0
 
@@ -306,15 +244,21 @@ class Workers:
         link.exit_due = monotonic() + _EXIT_SECONDS
         self.deadline = min(self.deadline, link.exit_due)
         self._poller.forget(link.channel.fileno())
-        self._lending.leave(link)
+        self._leave(link)
+        if not link.born and link.worker in self._links:
+            self._exited(link, _UNBORN)
+
+    def _born(self, link: Link, report: messages.Born) -> None:
+        if not link.born:
+            link.bear(report.pid)
+            _log.info("%s spawned", link.worker)
 
     def _ready(self, link: Link, report: messages.Ready) -> None:
         worker = link.worker
         seconds = monotonic() - worker.since
         if self._fleet.ready(worker, monotonic()):
             _log.info("%s ready after %.2f s", worker, seconds)
-            if not link.stopped:
-                self._lending.join(link)
+            self._join(link)
             self.deadline = 0.0
 
     def _leaving(self, link: Link, report: messages.Leaving) -> None:
@@ -322,32 +266,59 @@ class Workers:
             _log.info("%s %s: it is replaced first", link.worker, report.why)
             self.deadline = 0.0
 
+    # What becomes of their processes.
+
     def _stopped(self, link: Link, number: str) -> None:
         _log.warning("%s was stopped by %s: it gets nothing until it goes on", link.worker, number)
         link.stopped = True
-        self._lending.leave(link)
+        self._leave(link)
 
     def _continued(self, link: Link) -> None:
         _log.info("%s goes on", link.worker)
         link.stopped = False
         if link.worker.phase in IN_THE_RING and not link.closed:
-            self._lending.join(link)
+            self._join(link)
 
-    def _exited(self, link: Link, status: int) -> None:
+    def _exited(self, link: Link, why: str) -> None:
         worker = link.worker
-        self._lending.leave(link)  # nothing is lent to the dead
+        del self._links[worker]
+        self._leave(link)  # nothing is lent to the dead
         self._receive(link, self._last_words)
         if not link.closed:
             self._poller.forget(link.channel.fileno())
-        why = describe_exit(status)
         level = logging.ERROR if worker.phase in _ALIVE else logging.INFO
-        _log.log(level, "%s %s after %d requests", worker, why, link.row.counters[0])
-        self._lending.bury(link, was_killed=worker.phase is Phase.DYING)
+        if isinstance(link, WorkerLink):
+            _log.log(level, "%s %s after %d requests", worker, why, link.row.counters[0])
+            self._lending.bury(link, was_killed=worker.phase is Phase.DYING)
+        else:
+            _log.log(level, "%s %s", worker, why)
         self._fleet.exited(worker, why, monotonic())
-        self._free_rows.append(link.row.number)
         self._pulse.forget(link)
-        link.close()
+        self._births.bury(link)
         self.deadline = 0.0
+
+    # The parts.
+
+    def _join(self, link: Link) -> None:
+        if isinstance(link, WorkerLink) and not link.stopped:
+            self._lending.join(link)
+
+    def _leave(self, link: Link) -> None:
+        if isinstance(link, WorkerLink):
+            self._lending.leave(link)
+
+    def _mold_of(self, generation: int) -> MoldLink | None:
+        """The mold that this generation's workers are forked from."""
+        for link in self._links.values():
+            if isinstance(link, MoldLink) and link.worker.id.generation == generation:
+                return link
+        return None
+
+    def _link_of(self, pid: int) -> Link | None:
+        """Whose process it is; one that has died may not have been heard of yet."""
+        for link in [each for each in self._links.values() if not each.born]:
+            self._receive(link, self._reports)
+        return next((each for each in self._links.values() if each.worker.id.pid == pid), None)
 
 
 # In these phases a worker has no reason to exit.

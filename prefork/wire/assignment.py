@@ -1,4 +1,4 @@
-"""What a worker is given when it is forked."""
+"""What a worker, or a mold, is given when it is forked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prefork.log import Logs
 from prefork.settings import Settings
 from prefork.wire.board import Board, Row
 from prefork.wire.channel import WorkerChannel
-from prefork.wire.gate import Gate
+from prefork.wire.gate import Gate, Gates
 from prefork.wire.identity import WorkerId
 
 
@@ -22,21 +22,43 @@ class ListenerInfo:
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """What all workers share.
+
+    `sockets` are the listeners if the workers are to accept for themselves, in the order of
+    `listeners`, else none.
+    """
+
+    board: Board
+    gates: Gates
+    listeners: tuple[ListenerInfo, ...]
+    sockets: tuple[socket.socket, ...]
+    logs: Logs
+
+
+@dataclass(frozen=True)
 class Assignment:
     """A new worker's place: who it is, whom it talks to, and where it writes its facts.
 
     `gate` is held for it, and None where there are no semaphores. `stacks` is the fd of a memfd
-    that the stacks of its threads are dumped to on demand. `sockets` are the listeners if it is to
-    accept for itself, in the order of `listeners`, else none.
+    that the stacks of its threads are dumped to on demand.
     """
 
     id: WorkerId
     settings: Settings
     channel: WorkerChannel
-    board: Board
     row: Row
     gate: Gate | None
     stacks: int
-    listeners: tuple[ListenerInfo, ...]
-    sockets: tuple[socket.socket, ...]
-    logs: Logs
+    surroundings: Surroundings
+
+
+class Forked(BaseException):
+    """Raised in a new worker, or mold: it unwinds the master's stack, which is not the child's.
+
+    Not an `Exception`, so that nothing between the fork and the command line stops it.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        super().__init__()
+        self.assignment = assignment

@@ -85,18 +85,30 @@ class Channel(Generic[S, R]):
             ChannelClosed: the peer has closed its end.
         """
         while self._unsent:
-            packet, fds = self._unsent[0]
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-            try:
-                self._sock.sendmsg([packet], rights)
-            except (BrokenPipeError, ConnectionResetError) as gone:
-                self._unsent.clear()
-                raise ChannelClosed from gone
-            except OSError as error:
-                if error.errno not in _NO_ROOM:
-                    raise
+            if not self._send(*self._unsent[0]):
                 return
             self._unsent.popleft()
+
+    def offer(self, message: S, fds: Sequence[int] = ()) -> bool:
+        """Send a message now, or not at all: whether it was sent. The fds may be closed then.
+
+        Raises:
+            ChannelClosed: the peer has closed its end.
+        """
+        return not self._unsent and self._send(messages.encode(message), list(fds))
+
+    def _send(self, packet: bytes, fds: list[int]) -> bool:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        try:
+            self._sock.sendmsg([packet], rights)
+        except (BrokenPipeError, ConnectionResetError) as gone:
+            self._unsent.clear()
+            raise ChannelClosed from gone
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            return False
+        return True
 
     def receive(self) -> Iterator[tuple[R, list[int]]]:
         """Yield each message that has arrived, with the fds that came with it.

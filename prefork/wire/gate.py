@@ -44,6 +44,11 @@ class Gate:
         lock.acquire()
         return cls(lock)
 
+    def hold(self) -> None:
+        """Hold it for a worker that is about to be forked: nobody else has it."""
+        # Whoever had it before may have died holding it.
+        self.try_take(False)
+
     def take(self, alone: Callable[[], bool]) -> None:
         """Take it, waiting for as long as it takes.
 
@@ -54,3 +59,29 @@ class Gate:
         while not self._lock.acquire(timeout=_PATIENCE):
             if alone():
                 return
+
+
+class Gates:
+    """The gates of the board's rows: made once, and used by one worker of the row after the other.
+
+    A process has those that were made before it was forked.
+    """
+
+    def __init__(self) -> None:
+        self._gates: list[Gate] = []
+
+    def __len__(self) -> int:
+        return len(self._gates)
+
+    def extend(self, count: int) -> None:
+        """Have gates for the first `count` rows.
+
+        Raises:
+            OSError, ImportError: there are no semaphores.
+        """
+        while len(self._gates) < count:
+            self._gates.append(Gate.held())
+
+    def get(self, row: int) -> Gate | None:
+        """The gate of this row, if there is one."""
+        return self._gates[row] if row < len(self._gates) else None

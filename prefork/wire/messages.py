@@ -30,7 +30,7 @@ class Lend(msgspec.Struct, frozen=True, array_like=True, tag="lend"):
 
 
 class Drain(msgspec.Struct, frozen=True, array_like=True, tag="drain"):
-    """Retire: keep-alive off, idle loans back, finish what runs, exit.
+    """Retire: keep-alive off, idle loans back, finish what runs, exit. A mold just exits.
 
     Without `moving` there is no other worker to take the idle connections over, as the service
     stops: they are ended, and what has arrived on them is served first.
@@ -51,8 +51,24 @@ class ReopenLogs(msgspec.Struct, frozen=True, array_like=True, tag="reopen-logs"
     """
 
 
+class Cast(msgspec.Struct, frozen=True, array_like=True, tag="cast"):
+    """To a mold: fork a worker for this slot. Beside this come its end of the channel, and the
+    memfd for its stacks; `row` is its row of the board, whose gate it has if it is `gated`.
+    """
+
+    slot: int
+    row: int
+    gated: bool
+
+
+class Born(msgspec.Struct, frozen=True, array_like=True, tag="born"):
+    """The first word of a worker that a mold has forked."""
+
+    pid: int
+
+
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
-    """The app is imported and can serve."""
+    """The app is imported and can serve; of a mold, workers can be forked from it."""
 
 
 class Leaving(msgspec.Struct, frozen=True, array_like=True, tag="leaving"):
@@ -91,8 +107,8 @@ class Room(msgspec.Struct, frozen=True, array_like=True, tag="room"):
     """The worker can begin a request, after it could not: the master has asked to be told."""
 
 
-Command = Lend | Drain | GiveBack | ReopenLogs
-Report = Ready | Leaving | Closed | Returned | Released | Room
+Command = Lend | Drain | GiveBack | ReopenLogs | Cast
+Report = Born | Ready | Leaving | Closed | Returned | Released | Room
 
 encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

@@ -32,7 +32,6 @@ from prefork.worker.concurrent import ConcurrentConnection
 from prefork.worker.connection import RECEIVE_SIZE, Connection
 from prefork.worker.kind import ErrorHandler
 from prefork.worker.outbound import Outbound
-from prefork.worker.patch import patch
 from prefork.worker.transport import HIGH_WATER, Waiting
 from prefork.wsgi import App, Disconnected, Exchange
 
@@ -191,7 +190,6 @@ class Greenlets:
     full = False
 
     def __init__(self, stacks: int) -> None:
-        patch()
         self._stacks = stacks
         self._hub = gevent.get_hub()
         self.loop = self._hub.loop

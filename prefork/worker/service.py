@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from prefork.accesslog import AccessLogger
 from prefork.http.heads import Heads
 from prefork.http.request import Limits, RequestParser
+from prefork.settings import idle_timeout, request_timeout, standstill_timeout
+from prefork.wire.assignment import Assignment
 from prefork.worker.kind import Kind
 from prefork.worker.transport import Waiting
+from prefork.wsgi import environ_template
 
 
 class Entrance:
@@ -47,3 +51,49 @@ class Service:
     timed: bool
     keeps_alive: bool
     access: AccessLogger | None
+
+
+def service(assignment: Assignment, kind: Kind) -> Service:
+    """What the settings say of how the app is to be served."""
+    settings = assignment.settings
+    access = None
+    if assignment.surroundings.logs.access is not None:
+        access = AccessLogger(settings.access_log_format, assignment.surroundings.logs.access)
+    return Service(
+        kind=kind,
+        entrances=_entrances(assignment, kind),
+        patience={
+            Waiting.NEXT_REQUEST: idle_timeout(settings),
+            Waiting.HEAD: settings.header_timeout,
+            Waiting.BODY: settings.body_timeout,
+            Waiting.CLIENT: settings.send_timeout,
+            Waiting.APP: math.inf,
+        },
+        pulse=standstill_timeout(settings) / 4,
+        request_timeout=request_timeout(settings),
+        timed=access is not None or settings.request_timeout > 0,
+        keeps_alive=settings.keepalive > 0,
+        access=access,
+    )
+
+
+def _entrances(assignment: Assignment, kind: Kind) -> tuple[Entrance, ...]:
+    settings = assignment.settings
+    limits = Limits(
+        line=settings.limit_request_line,
+        fields=settings.limit_request_fields,
+        field_size=settings.limit_request_field_size,
+        body=settings.limit_request_body,
+    )
+    errors = assignment.surroundings.logs.stream()
+    templates = (
+        environ_template(
+            scheme="http",
+            errors=errors,
+            multithread=kind.multithread,
+            server=(listener.name, listener.port),
+            worker=assignment.id,
+        )
+        for listener in assignment.surroundings.listeners
+    )
+    return tuple(Entrance(template, limits, kind.streams) for template in templates)

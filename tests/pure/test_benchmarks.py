@@ -12,7 +12,7 @@ from benchmarks import report, tables
 from benchmarks.loads import LOADS
 from benchmarks.measure import Plan
 from benchmarks.results import Results, load, save
-from benchmarks.servers import SERVERS
+from benchmarks.servers import SERVERS, YARDSTICK
 
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -135,9 +135,10 @@ def test_the_rounds_of_the_servers_are_interleaved() -> None:
     assert steps[4:] == [(2, name, names) for _, name, names in both]
 
 
-def test_only_prefork_is_measured_over_more_and_more_connections() -> None:
+def test_only_prefork_and_the_yardstick_are_measured_over_more_and_more_connections() -> None:
     loads = [load for load in LOADS if load.name == "connections-1000"]
-    assert {server.package for _, server, _ in Plan(SERVERS, loads, 1, 1, 0).steps()} == {"prefork"}
+    measured = {server.package for _, server, _ in Plan(SERVERS, loads, 1, 1, 0).steps()}
+    assert measured == {"prefork", YARDSTICK}
 
 
 def test_every_reason_not_to_measure_names_a_load() -> None:

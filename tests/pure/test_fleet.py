@@ -24,8 +24,9 @@ from prefork.master.steps import (
     Spawn,
     Started,
     Step,
+    WentBack,
 )
-from prefork.wire.identity import WorkerId
+from prefork.wire.identity import MOLD, WorkerId
 
 LISTEN_TIMEOUT, KILL_TIMEOUT = 30.0, 20.0
 
@@ -33,8 +34,9 @@ LISTEN_TIMEOUT, KILL_TIMEOUT = 30.0, 20.0
 class Crew:
     """Carries out a fleet's plan with workers that are made of nothing, in a time of its own."""
 
-    def __init__(self, size: int) -> None:
-        self.fleet = Fleet(size)
+    def __init__(self, size: int, preload: bool = False) -> None:
+        self.fleet = Fleet(size, preload)
+        self.preload = preload
         self.now = 1000.0
         self.pid = 0
         self.told: list[Step] = []
@@ -49,7 +51,7 @@ class Crew:
                     self.pid += 1
                     id = WorkerId(step.slot, step.generation, self.pid)
                     self.fleet.spawned(id, LISTEN_TIMEOUT, KILL_TIMEOUT, self.now)
-            assert len(self.fleet.workers) <= max(self.fleet.size, 1) + self.surplus + 1
+            assert len(self.fleet.roster.workers) <= max(self.fleet.size, 1) + self.surplus + 1
         self.told += taken
         return taken
 
@@ -61,7 +63,7 @@ class Crew:
         return self.act()
 
     def workers(self, phase: Phase) -> list[Worker]:
-        return [worker for worker in self.fleet.workers.values() if worker.phase is phase]
+        return [worker for worker in self.fleet.roster.workers if worker.phase is phase]
 
     def the(self, phase: Phase) -> Worker:
         (worker,) = self.workers(phase)
@@ -75,8 +77,13 @@ class Crew:
         self.fleet.exited(worker, why, self.now)
         return self.act()
 
+    def mold(self, generation: int) -> Worker:
+        return self.fleet.roster.molds[generation]
+
     def started(self) -> Crew:
         self.act()
+        if self.preload:
+            self.ready(self.mold(1))
         for worker in self.workers(Phase.BOOTING):
             self.ready(worker)
         assert self.fleet.goal is Goal.RUN
@@ -84,12 +91,12 @@ class Crew:
         return self
 
     def reload(self) -> list[Step]:
-        self.fleet.reload(self.fleet.size, self.now)
+        self.fleet.reload(self.fleet.size, self.now, preload=self.preload)
         return self.act()
 
     def serving(self) -> list[tuple[int, int]]:
         """(slot, generation) of those in the ring."""
-        ring = [one for one in self.fleet.workers.values() if one.phase in IN_THE_RING]
+        ring = [one for one in self.fleet.roster.workers if one.phase in IN_THE_RING]
         return sorted((worker.slot, worker.id.generation) for worker in ring)
 
 
@@ -108,7 +115,7 @@ def test_a_start_is_over_when_every_slot_has_had_a_ready_worker() -> None:
     crew.act()
     first, second = crew.workers(Phase.BOOTING)
     assert crew.ready(first) == []
-    assert crew.ready(second) == [Started()]
+    assert crew.ready(second) == [Started(2)]
 
 
 def test_a_worker_that_dies_before_it_is_ready_ends_the_start() -> None:
@@ -258,7 +265,7 @@ def test_nothing_is_asked_for_a_worker_that_has_died_meanwhile() -> None:
 def test_a_reload_is_not_done_while_a_slot_is_empty() -> None:
     crew = Crew(2).started()
     crew.reload()
-    gone = next(each for each in crew.fleet.workers.values() if each.slot == 2)
+    gone = next(each for each in crew.fleet.roster.workers if each.slot == 2)
     crew.exit(gone, "was killed by SIGSEGV")
     (retire,) = crew.ready(crew.the(Phase.BOOTING))
     assert isinstance(retire, Retire)
@@ -337,7 +344,7 @@ def test_a_stop_retires_those_who_serve_and_kills_those_who_boot() -> None:
     assert set(map(repr, crew.act())) == {repr(Retire(serving)), repr(Kill(booting))}
     crew.exit(booting)
     crew.exit(serving)
-    assert crew.fleet.workers == {}
+    assert crew.fleet.roster.workers == []
     assert crew.pass_time(1000) == []
 
 
@@ -372,18 +379,20 @@ def test_a_worker_that_can_not_be_forked_is_tried_again() -> None:
 EVENTS = ("ready", "crash", "leave", "reload", "more", "fewer", "time", "discard", "exit")
 
 
-@given(st.integers(1, 4), st.lists(st.sampled_from(EVENTS), max_size=60), st.randoms())
+@given(
+    st.integers(1, 4), st.booleans(), st.lists(st.sampled_from(EVENTS), max_size=60), st.randoms()
+)
 def test_whatever_happens_the_fleet_comes_to_rest_with_every_slot_served(
-    size: int, events: list[str], chance: random.Random
+    size: int, preload: bool, events: list[str], chance: random.Random
 ) -> None:
-    crew = Crew(size).started()
+    crew = Crew(size, preload).started()
     fleet = crew.fleet
     crew.surplus = 8
     for event in events:
-        workers = list(fleet.workers.values())
+        workers = list(fleet.roster)
         worker = chance.choice(workers) if workers else None
         if event == "reload" and fleet.rollout is None:
-            fleet.reload(max(1, fleet.size), crew.now)
+            fleet.reload(max(1, fleet.size), crew.now, preload=preload)
         elif event in ("more", "fewer"):
             fleet.scale(max(1, min(6, fleet.size + (1 if event == "more" else -1))))
         elif event == "time":
@@ -392,7 +401,7 @@ def test_whatever_happens_the_fleet_comes_to_rest_with_every_slot_served(
             continue
         elif event == "ready":
             fleet.ready(worker, crew.now)
-        elif event == "leave":
+        elif event == "leave" and not worker.id.is_mold:
             fleet.leave(worker, crew.now)
         elif event == "discard":
             fleet.discard(worker, crew.now)
@@ -401,7 +410,7 @@ def test_whatever_happens_the_fleet_comes_to_rest_with_every_slot_served(
         crew.act()
     # From here on everything goes well.
     for _ in range(200):
-        for worker in list(fleet.workers.values()):
+        for worker in list(fleet.roster):
             if worker.phase is Phase.BOOTING:
                 fleet.ready(worker, crew.now)
             elif worker.phase not in IN_THE_RING:
@@ -504,13 +513,13 @@ def test_a_worker_of_the_new_generation_that_dies_after_it_was_used_stops_the_ro
     crew.reload()
     (retire,) = crew.ready(crew.the(Phase.BOOTING))
     assert isinstance(retire, Retire)
-    new = next(each for each in crew.fleet.workers.values() if each.id.generation == 2)
+    new = next(each for each in crew.fleet.roster.workers if each.id.generation == 2)
     assert isinstance(crew.exit(new, "was killed by SIGSEGV")[0], ReloadAborted)
 
 
 def test_an_old_worker_that_dies_while_the_canary_bakes_is_replaced_at_once() -> None:
     crew = baking(2)
-    old = next(each for each in crew.fleet.workers.values() if each.slot == 2)
+    old = next(each for each in crew.fleet.roster.workers if each.slot == 2)
     crew.exit(old, "was killed by SIGKILL")
     assert Spawn(2, 2) in crew.told or crew.pass_time(BACKOFF_FIRST) == [Spawn(2, 2)]
     crew.ready(crew.the(Phase.BOOTING))
@@ -523,3 +532,127 @@ def test_an_old_worker_retires_when_the_service_stops_while_its_canary_bakes() -
     crew = baking(1)
     crew.fleet.stop(crew.now)
     assert [type(step) for step in crew.act()] == [Retire, Retire]
+
+
+# Molds.
+
+
+def replace_slot(crew: Crew, slot: int) -> list[Step]:
+    """The booting worker becomes ready, and the one before it exits."""
+    before = {worker for worker in crew.workers(Phase.SERVING) if worker.slot == slot}
+    steps = crew.ready(crew.the(Phase.BOOTING))
+    (old,) = before
+    return steps + crew.exit(old)
+
+
+def test_a_preloaded_start_begins_with_a_mold_and_spawns_workers_when_that_is_ready() -> None:
+    crew = Crew(2, preload=True)
+    assert crew.act() == [Spawn(MOLD, 1)]
+    assert crew.ready(crew.mold(1)) == [Spawn(1, 1), Spawn(2, 1)]
+
+
+def test_a_mold_that_fails_ends_the_start() -> None:
+    crew = Crew(2, preload=True)
+    crew.act()
+    assert crew.exit(crew.mold(1), "exited with status 3") == []
+    assert crew.fleet.goal is Goal.STOP
+    assert crew.fleet.failure == "mold gen=1 pid=1 exited with status 3 before it was ready"
+
+
+def test_a_reload_makes_a_new_mold_and_keeps_the_old_one_until_it_has_ended() -> None:
+    crew = Crew(2, preload=True).started()
+    assert crew.reload() == [Spawn(MOLD, 2)]
+    assert crew.ready(crew.mold(2)) == [Spawn(1, 2)]
+    assert replace_slot(crew, 1) == [Retire(crew.told[-2].worker), Spawn(2, 2)]  # type: ignore[union-attr]
+    assert crew.mold(1).phase is Phase.SERVING
+    assert ReloadDone(2, 0.0) in replace_slot(crew, 2)
+    assert crew.mold(1).phase is Phase.DRAINING
+    assert crew.mold(2).phase is Phase.SERVING
+
+
+def test_a_reload_whose_mold_fails_is_aborted() -> None:
+    crew = Crew(2, preload=True).started()
+    crew.reload()
+    why = "mold gen=2 pid=4 exited with status 3 before it was ready"
+    assert crew.exit(crew.mold(2), "exited with status 3") == [ReloadAborted(2, 0.0, why, (), 1)]
+    assert crew.serving() == [(1, 1), (2, 1)]
+
+
+def test_a_mold_that_is_not_ready_in_time_is_killed() -> None:
+    crew = Crew(1, preload=True).started()
+    crew.reload()
+    mold = crew.mold(2)
+    steps = crew.pass_time(LISTEN_TIMEOUT)
+    assert steps[0] == Dump(mold, "not ready within listen_timeout")
+    assert isinstance(steps[1], ReloadAborted)
+    assert crew.pass_time(DUMP_SECONDS) == [Kill(mold)]
+
+
+def test_a_reload_that_fails_halfway_goes_back_to_the_old_code_in_every_slot() -> None:
+    crew = Crew(3, preload=True).started()
+    crew.reload()
+    crew.ready(crew.mold(2))
+    replace_slot(crew, 1)
+    replace_slot(crew, 2)
+    assert crew.serving() == [(1, 2), (2, 2), (3, 1)]
+    steps = crew.exit(crew.the(Phase.BOOTING), "exited with status 3")
+    aborted = steps[0]
+    assert isinstance(aborted, ReloadAborted)
+    assert (aborted.replaced, aborted.back) == ((1, 2), 1)
+    assert steps[1:] == [Retire(crew.mold(2)), Spawn(1, 1)]
+    replace_slot(crew, 1)
+    assert replace_slot(crew, 2)[-1] == WentBack(1, 0.0)
+    assert crew.serving() == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_a_failure_on_the_way_back_is_tried_again() -> None:
+    crew = Crew(2, preload=True).started()
+    crew.reload()
+    crew.ready(crew.mold(2))
+    replace_slot(crew, 1)
+    crew.exit(crew.the(Phase.BOOTING), "exited with status 3")
+    assert crew.exit(crew.the(Phase.BOOTING), "was killed by SIGKILL") == []
+    assert crew.pass_time(BACKOFF_FIRST) == [Spawn(1, 1)]
+    assert isinstance(replace_slot(crew, 1)[-1], WentBack)
+
+
+def test_without_a_mold_of_the_old_code_the_slots_that_were_replaced_stay() -> None:
+    crew = Crew(2).started()
+    crew.reload()
+    replace_slot(crew, 1)
+    (aborted,) = crew.exit(crew.the(Phase.BOOTING), "exited with status 3")
+    assert isinstance(aborted, ReloadAborted)
+    assert (aborted.replaced, aborted.back) == ((1,), None)
+    assert crew.serving() == [(1, 2), (2, 1)]
+
+
+def test_a_mold_that_dies_is_made_anew_when_a_worker_is_to_be_forked() -> None:
+    crew = Crew(1, preload=True).started()
+    crew.pass_time(STABLE_SECONDS)
+    assert crew.exit(crew.mold(1), "was killed by SIGKILL") == []
+    assert crew.exit(crew.the(Phase.SERVING), "was killed by SIGKILL") == [Spawn(MOLD, 1)]
+    assert crew.ready(crew.mold(1)) == [Spawn(1, 1)]
+
+
+def test_molds_that_die_young_come_later_each_time() -> None:
+    crew = Crew(1, preload=True).started()
+    crew.exit(crew.mold(1), "was killed by SIGKILL")
+    crew.exit(crew.the(Phase.SERVING), "was killed by SIGKILL")
+    assert crew.pass_time(BACKOFF_FIRST) == [Spawn(MOLD, 1)]
+    assert crew.exit(crew.mold(1)) == [BackedOff(MOLD, 2, 2 * BACKOFF_FIRST)]
+    assert crew.pass_time(2 * BACKOFF_FIRST) == [Spawn(MOLD, 1)]
+
+
+def test_a_stop_retires_the_molds() -> None:
+    crew = Crew(1, preload=True).started()
+    mold, worker = crew.mold(1), crew.the(Phase.SERVING)
+    crew.fleet.stop(crew.now)
+    assert crew.act() == [Retire(worker), Retire(mold)]
+
+
+def test_a_reload_that_turns_preload_off_ends_without_molds() -> None:
+    crew = Crew(1, preload=True).started()
+    crew.preload = False
+    assert crew.reload() == [Spawn(1, 2)]
+    replace_slot(crew, 1)
+    assert crew.mold(1).phase is Phase.DRAINING
