@@ -12,8 +12,10 @@ replaced: the old worker retires when the new one is ready, and the next slot wa
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from enum import Enum
 
+from prefork.master import handover
 from prefork.master.backoff import STABLE_SECONDS, Backoffs
 from prefork.master.life import (
     FILLS_ITS_SLOT,
@@ -78,6 +80,13 @@ class Fleet:
         self._steps: list[Step] = []
 
     # What is told to the fleet.
+
+    def take_over(self, state: handover.Fleet, workers: Iterable[Worker]) -> None:
+        """Go on where another has stopped: in the middle of a run, and of no rollout."""
+        self.goal = Goal.RUN
+        self.size, self.generation, self.newest = state.size, state.generation, state.newest
+        self.workers = {worker.id.pid: worker for worker in workers}
+        self._backoffs.by_slot = state.backoffs
 
     def spawned(
         self, id: WorkerId, listen_timeout: float, kill_timeout: float, now: float
@@ -158,6 +167,11 @@ class Fleet:
                 worker.deadline = min(worker.deadline, now + seconds)
 
     # What the fleet tells.
+
+    def hand_over(self) -> handover.Fleet:
+        """What it is to be, for another to go on with: see `take_over`."""
+        backoffs = self._backoffs.by_slot
+        return handover.Fleet(self.size, self.generation, self.newest, backoffs)
 
     def plan(self, now: float) -> list[Step]:
         """What is to be done now. Call again after it was done, until nothing is left."""

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from prefork import signals
 from prefork.log import Logs
+from prefork.master import handover
+from prefork.master.connection import Connection
+from prefork.master.dispatch import Books
 from prefork.master.life import Worker
 from prefork.master.poller import READ, WRITE, Poller
 from prefork.settings import Settings, standstill_timeout
@@ -42,9 +45,10 @@ class Link:
     """A worker as the master deals with it: the channel, which `poller` waits for, the row, the
     gate, the stacks, and the loans that are to be sent at the end of the turn.
 
-    `gate` is None where there are no semaphores, `timeout` the seconds that its loop may stand
-    still. `stopped` says that the process was, as by SIGSTOP. `exit_due` is when a worker that has
-    closed its end of the channel should be gone, math.inf as long as it has not.
+    `gate` is None where there are no semaphores, and after an upgrade; `timeout` are the seconds
+    that its loop may stand still. `stopped` says that the process was, as by SIGSTOP. `exit_due` is
+    when a worker that has closed its end of the channel should be gone, math.inf as long as it has
+    not.
     """
 
     worker: Worker
@@ -105,6 +109,39 @@ class Link:
     def kill(self) -> None:
         """Kill the worker; its exit is still to be waited for."""
         os.kill(self.worker.id.pid, signal.SIGKILL)
+
+    def hand_over(self, books: Books[Connection]) -> handover.Link:
+        """The link with the worker's books, for another to go on with."""
+        return handover.Link(
+            worker=self.worker,
+            books=books,
+            channel=self.channel.fileno(),
+            unsent=self.channel.unsent(),
+            row=self.row.number,
+            stacks=self.stacks,
+            timeout=self.timeout,
+            stopped=self.stopped,
+            exit_due=self.exit_due,
+        )
+
+    @classmethod
+    def taken_over(cls, state: handover.Link, poller: Poller, board: Board) -> Link:
+        """One that another has handed over, but for the gate, which can't be."""
+        channel: MasterChannel = Channel(
+            socket.socket(fileno=state.channel), messages.decode_report
+        )
+        channel.take_over(state.unsent)
+        return cls(
+            worker=state.worker,
+            channel=channel,
+            poller=poller,
+            row=board.row(state.row),
+            gate=None,
+            stacks=state.stacks,
+            timeout=state.timeout,
+            stopped=state.stopped,
+            exit_due=state.exit_due,
+        )
 
     def close(self) -> None:
         """Let go of everything."""

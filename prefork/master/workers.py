@@ -20,12 +20,14 @@ import msgspec
 
 from prefork import process
 from prefork.log import Logs
-from prefork.master.dispatch import UnknownLoan
+from prefork.master import handover
+from prefork.master.connection import Connection
+from prefork.master.dispatch import Books, UnknownLoan
 from prefork.master.fleet import Fleet
 from prefork.master.lending import Lending
 from prefork.master.life import IN_THE_RING, Phase, Worker
 from prefork.master.link import Link, Place, describe_exit, describe_signal, fork
-from prefork.master.poller import WRITE, Poller
+from prefork.master.poller import READ, WRITE, Poller
 from prefork.master.pulse import Pulse
 from prefork.master.reserve import Reserve
 from prefork.master.steps import (
@@ -135,6 +137,20 @@ class Workers:
     def __len__(self) -> int:
         return len(self._links)
 
+    def hand_over(self) -> list[handover.Link]:
+        """The links, with what the workers have borrowed, for another to go on with."""
+        return [link.hand_over(self._lending.books(link)) for link in self._links.values()]
+
+    def take_over(self, states: list[handover.Link]) -> dict[Link, Books[Connection]]:
+        """Go on with the links that another had: what their workers have borrowed."""
+        for state in states:
+            link = Link.taken_over(state, self._poller, self._surroundings.board)
+            self._links[link.worker.id.pid] = link
+            self._free_rows.remove(state.row)
+            if not link.closed:
+                self._listen(link)
+        return dict(zip(self._links.values(), (state.books for state in states), strict=True))
+
     def reconcile(self) -> None:
         """Do what the fleet's plan says, until it says nothing more."""
         now = monotonic()
@@ -150,19 +166,25 @@ class Workers:
         exits = [link.exit_due for link in self._links.values() if link.exit_due > now]
         self.deadline = min(self._fleet.deadline(now), self._pulse.deadline, *exits, math.inf)
 
-    def reap(self) -> None:
-        """Bury the children that have died; note which ones were stopped, or go on: waitpid(2)."""
+    def reap(self) -> list[tuple[int, int]]:
+        """Bury the workers that have died; note which ones were stopped, or go on: waitpid(2).
+
+        Returns:
+            The pid and the wait status of each other child that has exited.
+        """
+        others: list[tuple[int, int]] = []
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             except ChildProcessError:
-                return
+                return others
             if pid == 0:
-                return
+                return others
             link = self._links.get(pid)
             if link is None:
-                continue
-            if os.WIFSTOPPED(status):
+                if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+                    others.append((pid, status))
+            elif os.WIFSTOPPED(status):
                 self._stopped(link, describe_signal(os.WSTOPSIG(status)))
             elif os.WIFCONTINUED(status):
                 self._continued(link)
@@ -211,7 +233,7 @@ class Workers:
         self._links[link.worker.id.pid] = link
         link.row.flags[UNREADY] = self._ending
         self._lending.open(link, process.most_connections(settings))
-        self._poller.watch(link.channel.fileno(), partial(self._on_channel, link))
+        self._listen(link)
         _log.info("%s spawned", link.worker)
         if link.gate is None and not self._gateless:
             self._gateless = True
@@ -278,6 +300,10 @@ class Workers:
         _log.info("worker=%d has recovered, after %d failures", step.slot, step.failures)
 
     # What workers report.
+
+    def _listen(self, link: Link) -> None:
+        events = READ | WRITE if link.channel.backlogged else READ
+        self._poller.watch(link.channel.fileno(), partial(self._on_channel, link), events)
 
     def _on_channel(self, link: Link, events: int) -> None:
         if events & WRITE:

@@ -343,7 +343,8 @@ def _entrances(assignment: Assignment, kind: Kind) -> tuple[Entrance, ...]:
 def _close_what_is_not_ours(assignment: Assignment) -> None:
     """Every other fd is a client's connection that the master has lent to somebody."""
     logs = assignment.logs
-    keep = {assignment.channel.fileno(), assignment.stacks, logs.error.file.fd}
+    keep = {assignment.channel.fileno(), assignment.board.fd, assignment.stacks}
+    keep.add(logs.error.file.fd)
     keep.update(sock.fileno() for sock in assignment.sockets)
     if logs.access is not None:
         keep.add(logs.access.fd)
