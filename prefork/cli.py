@@ -135,10 +135,11 @@ def _take_over(namespace: argparse.Namespace, inheritance: Inheritance) -> int:
     first = settings_of(state.first_settings)
     logs = _logs(state, first.log_level)
     master = _rebuilt(namespace, state, logs, received)
+    since = state.since
     # The master has it now, and lets go of what ends.
     del state
     with pidfile.kept(first.pidfile):
-        return master.go_on()
+        return master.go_on(since)
 
 
 def _logs(state: Handover, level: str) -> Logs:

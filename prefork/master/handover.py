@@ -83,8 +83,9 @@ class Lending(msgspec.Struct, frozen=True):
 
 class Handover(msgspec.Struct, frozen=True):
     """A master. `first_settings` are those that it was started with, `settings` those of the
-    generation that serves, `board` is the fd of the board's memory."""
+    generation that serves, `board` is the fd of the board's memory, `since` the monotonic time."""
 
+    since: float
     first_settings: dict[str, Any]
     settings: dict[str, Any]
     error_log: LogFile

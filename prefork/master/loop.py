@@ -107,12 +107,20 @@ class Master:
         self._fleet.take_over(state.fleet, (link.worker for link in books))
         self._lending.take_over(state.lending, books)
 
-    def go_on(self) -> int:
-        """Serve on with what was taken over, and reload; then as `run`."""
+    def go_on(self, since: float) -> int:
+        """Serve on with what was taken over, and reload; then as `run`.
+
+        Args:
+            since: when it was handed over, monotonic seconds.
+        """
         self._adopt(self._settings[self._fleet.generation])
-        workers, connections = len(self._workers), self._lending.connections
-        text = "taken over by prefork %s: %d workers, %d connections"
-        _log.info(text, __version__, workers, connections)
+        _log.info(
+            "taken over by prefork %s after %.2f s: %d workers, %d connections",
+            __version__,
+            monotonic() - since,
+            len(self._workers),
+            self._lending.connections,
+        )
         self._workers.reap()
         self._lending.go_on()
         self._reload_wanted = True
@@ -227,6 +235,7 @@ class Master:
     def _hand_over(self) -> handover.Handover:
         fleet, logs = self._fleet, self._logs
         return handover.Handover(
+            since=monotonic(),
             first_settings=msgspec.to_builtins(self._first_settings),
             settings=msgspec.to_builtins(self._settings[fleet.generation]),
             error_log=_handed_over(logs.error.file),
