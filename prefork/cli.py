@@ -7,17 +7,22 @@ import faulthandler
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NoReturn
 
-from prefork import __version__, config, log, pidfile, process
+from prefork import __version__, config, log, pidfile, process, signals
 from prefork.accesslog import compile_format
 from prefork.errors import PreforkError, UsageError
-from prefork.master.listeners import bind_all, parse_address
+from prefork.log import LogFile, Logs
+from prefork.master.handover import Handover, settings_of
+from prefork.master.listeners import Listener, bind_all, parse_address
 from prefork.master.loop import Master
+from prefork.master.upgrade import Inheritance
 from prefork.settings import Settings, worker_count, worker_kind
 from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
 from prefork.wire.assignment import Assignment, Forked
+from prefork.wire.board import Board
 
 _log = logging.getLogger("prefork.master")
 
@@ -32,14 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 stopped, 1 error, 2 bad usage or settings, 3 the app failed to boot.
     """
     process.open_standard_streams()
-    namespace = config.parse(arguments, os.environ)
     try:
+        inheritance = Inheritance.of(os.environ)
+        namespace = config.parse(arguments, os.environ)
+        if inheritance is not None and not inheritance.rehearsal:
+            return _serve(partial(_take_over, namespace, inheritance))
         loaded = config.load(namespace, os.environ)
         if namespace.print_config:
             print(loaded.as_toml(), end="")
             return 0
         try:
-            return _run(namespace, loaded.settings)
+            return _run(namespace, loaded.settings, inheritance)
         except PreforkError as error:
             raise loaded.located(error) from None
     except PreforkError as error:
@@ -47,13 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
-def _run(namespace: argparse.Namespace, settings: Settings) -> int:
-    """Be the master, and in a forked child a worker; or only check."""
+def _run(namespace: argparse.Namespace, settings: Settings, rehearsal: Inheritance | None) -> int:
+    """Serve; or only check, or rehearse that."""
     _check(settings)
     if namespace.check_config:
         return _check_app(settings)
+    if rehearsal is not None:
+        return _rehearse(namespace, rehearsal)
+    return _serve(partial(_be_master, namespace, settings))
+
+
+def _serve(be_master: Callable[[], int]) -> int:
+    """Be the master, and in a forked child a worker."""
     try:
-        return _be_master(namespace, settings)
+        return be_master()
     except Forked as forked:
         assignment = forked.assignment
     # Out of the handler: the master's stack, which the exception held, is gone.
@@ -96,6 +111,7 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
     logs = log.start(settings.error_log, settings.access_log, settings.log_level)
     logs.introduce(f"master pid={os.getpid()}")
     process.title(settings, "master")
+    pidfile.write(settings.pidfile)
     with pidfile.kept(settings.pidfile):
         listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner)
         count = worker_count(settings, process.usable_cpus)
@@ -104,7 +120,54 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
         _log.info("prefork %s: %s", __version__, what)
         for listener in listeners:
             _log.info("listening on %s", listener)
-        return Master(settings, partial(_reloaded, namespace), listeners, logs, received).run()
+        load = partial(_reloaded, namespace)
+        return Master(settings, load, listeners, Board(), logs, received).run()
+
+
+def _take_over(namespace: argparse.Namespace, inheritance: Inheritance) -> int:
+    """Be the master that this process has been all along."""
+    # Again first of all: what was held back until somebody would obey.
+    received = SignalPipe(MASTER_SIGNALS)
+    signals.unblock()
+    process.raise_file_limit()
+    state = inheritance.read()
+    first = settings_of(state.first_settings)
+    logs = _logs(state, first.log_level)
+    master = _rebuilt(namespace, state, logs, received)
+    since = state.since
+    # The master has it now, and lets go of what ends.
+    del state
+    with pidfile.kept(first.pidfile):
+        return master.go_on(since)
+
+
+def _logs(state: Handover, level: str) -> Logs:
+    error, access = state.error_log, state.access_log
+    logs = log.use(
+        LogFile.inherited(error.path, error.fd),
+        LogFile.inherited(access.path, access.fd) if access is not None else None,
+        level,
+    )
+    logs.introduce(f"master pid={os.getpid()}")
+    return logs
+
+
+def _rehearse(namespace: argparse.Namespace, inheritance: Inheritance) -> NoReturn:
+    """Do what taking over is, up to where it would have consequences."""
+    logs = log.start("-", "", "warning")
+    _rebuilt(namespace, inheritance.read(), logs, SignalPipe(MASTER_SIGNALS))
+    inheritance.rehearsed()
+
+
+def _rebuilt(
+    namespace: argparse.Namespace, state: Handover, logs: Logs, received: SignalPipe
+) -> Master:
+    first = settings_of(state.first_settings)
+    load = partial(_reloaded, namespace)
+    listeners = [Listener.taken_over(each) for each in state.listeners]
+    master = Master(first, load, listeners, Board(state.board), logs, received)
+    master.take_over(state)
+    return master
 
 
 def _be_worker(assignment: Assignment) -> int:

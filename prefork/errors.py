@@ -2,7 +2,8 @@
 
     PreforkError            ours, or the operator's: ends the process with `exit_code`
     |-- UsageError          a wrong setting or command line (2)
-    `-- BootError           the app can't be imported or never became ready (3)
+    |-- BootError           the app can't be imported or never became ready (3)
+    `-- HandoverError       what another master hands over can't be taken over (1)
 
     HTTPError               the client's: carries the status to answer with
     RequestTimeout          the app's: raised in it when its request takes too long
@@ -40,6 +41,10 @@ class BootError(PreforkError):
     """The app is not there, can't be imported, or is not callable."""
 
     exit_code = 3
+
+
+class HandoverError(PreforkError):
+    """What another master hands over is of another version, or makes no sense."""
 
 
 class HTTPError(Exception):

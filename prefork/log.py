@@ -25,7 +25,7 @@ _SECRET_MODE = 0o640
 
 
 class LogFile:
-    """A file that log lines are appended to.
+    """A file that log lines are appended to. `path` is absolute, and empty for a standard stream.
 
     Args:
         path: where it is; '-' for `standard`.
@@ -37,16 +37,23 @@ class LogFile:
     """
 
     def __init__(self, path: str, standard: int, setting: str = "") -> None:
-        self._path = "" if path == STANDARD else os.path.abspath(path)
+        self.path = "" if path == STANDARD else os.path.abspath(path)
         self.patient = False
         self.lost = 0
         # Whether the last line was cut in the middle.
         self._cut = False
         try:
-            self.fd = self._open() if self._path else standard
+            self.fd = self._open() if self.path else standard
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise UsageError(f"log file {path}: {why}", setting) from None
+
+    @classmethod
+    def inherited(cls, path: str, fd: int) -> LogFile:
+        """One that another program has opened; `path` and `fd` are those of its `LogFile`."""
+        file = cls(STANDARD, fd)
+        file.path = path
+        return file
 
     def write(self, line: str) -> None:
         """Append a line, which has no newline yet. Without `patient` it never waits."""
@@ -68,7 +75,7 @@ class LogFile:
         Raises:
             OSError: it can't be opened; the old file stays in use.
         """
-        if self._path:
+        if self.path:
             self.adopt(self._open())
 
     def adopt(self, fd: int) -> None:
@@ -77,7 +84,7 @@ class LogFile:
         close_fd(fd)
 
     def __str__(self) -> str:
-        return self._path or STANDARD
+        return self.path or STANDARD
 
     def _write_all(self, data: bytes) -> bool:
         while data:
@@ -95,7 +102,7 @@ class LogFile:
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        return os.open(self._path, flags, _SECRET_MODE)
+        return os.open(self.path, flags, _SECRET_MODE)
 
 
 class ErrorLog(logging.Handler):
@@ -163,13 +170,18 @@ def start(error_log: str, access_log: str, level: str) -> Logs:
     Raises:
         UsageError: a file can't be opened.
     """
-    error = ErrorLog(LogFile(error_log, 2, "error_log"))
-    access = LogFile(access_log, 1, "access_log") if access_log else None
+    error = LogFile(error_log, 2, "error_log")
+    return use(error, LogFile(access_log, 1, "access_log") if access_log else None, level)
+
+
+def use(error: LogFile, access: LogFile | None, level: str) -> Logs:
+    """Have what prefork logs written to these files, from this severity on."""
+    handler = ErrorLog(error)
     logger = logging.getLogger("prefork")
-    logger.addHandler(error)
+    logger.addHandler(handler)
     logger.propagate = False
     set_level(level)
-    return Logs(error, access)
+    return Logs(handler, access)
 
 
 def set_level(level: str) -> None:

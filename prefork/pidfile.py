@@ -9,19 +9,25 @@ from collections.abc import Iterator
 from prefork.errors import UsageError
 
 
-@contextlib.contextmanager
-def kept(path: str) -> Iterator[None]:
-    """Keep this process's pid in a file for as long as the block runs; nothing if path is empty.
+def write(path: str) -> None:
+    """Write this process's pid to a file; nothing if path is empty.
 
     Raises:
         UsageError: another process that lives has its pid there, or it can't be written.
     """
+    if path:
+        _write(os.path.abspath(path), os.getpid())
+
+
+@contextlib.contextmanager
+def kept(path: str) -> Iterator[None]:
+    """Remove the file, which has this process's pid, when the block has run; nothing if path is
+    empty."""
     if not path:
         yield
         return
     path = os.path.abspath(path)
     pid = os.getpid()
-    _write(path, pid)
     try:
         yield
     finally:

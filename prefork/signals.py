@@ -18,6 +18,11 @@ class Command(Enum):
     """What the master can be told to do."""
 
     RELOAD = "replace every worker, one at a time, by one with the code and settings of now"
+    UPGRADE = (
+        "replace prefork itself: execute its command anew in the same process, with all workers "
+        "and connections, and then reload; this is rehearsed in a child, so that a broken "
+        "installation changes nothing"
+    )
     STOP = "stop; requests that are being executed may take kill_timeout to end"
     QUICK_STOP = "stop; requests that are being executed get one second"
     MORE = "one worker more"
@@ -37,6 +42,7 @@ COMMANDS = {
     signal.SIGTTIN: Command.MORE,
     signal.SIGTTOU: Command.FEWER,
     signal.SIGUSR1: Command.REOPEN_LOGS,
+    signal.SIGUSR2: Command.UPGRADE,
     signal.SIGWINCH: Command.RETIRE_ALL,
 }
 
@@ -102,12 +108,17 @@ def ignore() -> None:
 @contextmanager
 def blocked() -> Iterator[None]:
     """Hold all signals back: between fork and `quiet_in_child` the child's would look like
-    the parent's, as they share the pipe."""
+    the parent's, as they share the pipe; between execve and `unblock` there is no handler."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock() -> None:
+    """Let in what `blocked` has held back, in a program that was executed meanwhile."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:

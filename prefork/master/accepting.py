@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from prefork.master.custody import Connection
+from prefork.master.connection import Connection
 from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
 from prefork.wire.accept import ACCEPT_PAUSE, COMPLAINT_PAUSE, accept

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from time import monotonic
 
 from prefork import process, signals
+from prefork.master import handover
 from prefork.master.fleet import Fleet
 from prefork.master.life import Worker
-from prefork.master.link import Link, MoldLink, WorkerLink
+from prefork.master.link import Link, MoldLink, WorkerLink, taken_over
 from prefork.master.poller import Poller
 from prefork.master.reserve import Reserve
 from prefork.settings import Settings, standstill_timeout
@@ -125,6 +126,11 @@ class Births:
                 raise OSError(errno.EAGAIN, "the mold takes no orders")
             id = WorkerId(slot, mold.worker.id.generation, 0)
             return self._worker_link(id, settings, ends, gate)
+
+    def take_over(self, state: handover.Link) -> Link:
+        """A link that another master has handed over."""
+        self._free_rows.remove(state.row)
+        return taken_over(state, self._poller, self._surroundings.board)
 
     def bury(self, link: Link) -> None:
         """It is no more: let go of what it had."""

@@ -14,28 +14,16 @@ import select
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from prefork.master.connection import Connection
 from prefork.master.poller import Poller
 
 LINGER_SECONDS = 2.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: socket(7)
 
 
-@dataclass(eq=False)
-class Connection:
-    """A client's connection: the master's copy of its fd, and where it came from.
-
-    `listener` is the index of the listener. `moved` says that it has been lent before.
-    """
-
-    __slots__ = ("fd", "host", "listener", "moved", "port")
-
-    fd: int
-    listener: int
-    host: str
-    port: int
-    moved: bool
+# Connections that wait, and until when: monotonic seconds.
+Waits = list[tuple[Connection, float]]
 
 
 class Custody:
@@ -70,8 +58,7 @@ class Custody:
 
     def park(self, connection: Connection, now: float) -> None:
         """Wait for the connection's next request."""
-        self._parked[connection] = now + self.keepalive
-        self._poller.watch(connection.fd, lambda _: self._unpark(connection))
+        self._park_until(connection, now + self.keepalive)
 
     def linger(self, connection: Connection, now: float) -> None:
         """Shut the connection down, and see to its end."""
@@ -85,8 +72,7 @@ class Custody:
         if self._drained(connection):
             os.close(connection.fd)
             return
-        self._lingering[connection] = now + LINGER_SECONDS
-        self._poller.watch(connection.fd, lambda _: self._on_leftover(connection))
+        self._linger_until(connection, now + LINGER_SECONDS)
 
     def end(self, connection: Connection, response: bytes, now: float) -> None:
         """Send a last response, which may be empty, shut the connection down, and linger."""
@@ -118,6 +104,17 @@ class Custody:
             else:
                 self._drop_parked(connection)
 
+    def hand_over(self) -> tuple[Waits, Waits]:
+        """What is parked and what lingers, each until when, in this order."""
+        return list(self._parked.items()), list(self._lingering.items())
+
+    def take_over(self, parked: Waits, lingering: Waits) -> None:
+        """Go on with what another has handed over."""
+        for connection, until in parked:
+            self._park_until(connection, until)
+        for connection, until in lingering:
+            self._linger_until(connection, until)
+
     def expire(self, now: float) -> None:
         """End what has been waited for long enough."""
         while self._parked and next(iter(self._parked.values())) <= now:
@@ -131,6 +128,14 @@ class Custody:
             next(iter(self._parked.values()), math.inf),
             next(iter(self._lingering.values()), math.inf),
         )
+
+    def _park_until(self, connection: Connection, until: float) -> None:
+        self._parked[connection] = until
+        self._poller.watch(connection.fd, lambda _: self._unpark(connection))
+
+    def _linger_until(self, connection: Connection, until: float) -> None:
+        self._lingering[connection] = until
+        self._poller.watch(connection.fd, lambda _: self._on_leftover(connection))
 
     def _unpark(self, connection: Connection) -> None:
         del self._parked[connection]

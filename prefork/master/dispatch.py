@@ -19,6 +19,9 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+import msgspec
+from msgspec import field
+
 from prefork.master.ring import Ring
 from prefork.wire.board import LOANS
 
@@ -33,7 +36,7 @@ class UnknownLoan(Exception):
     """The worker has no loan with this id."""
 
 
-class Books(Generic[C]):
+class Books(msgspec.Struct, Generic[C], eq=False):
     """What one worker has borrowed, and whether it can borrow more.
 
     `loans` are its connections by loan id, `recalled` the ids of those that were taken back from
@@ -42,16 +45,13 @@ class Books(Generic[C]):
     the last tick. `begun` is how many requests it had begun by then.
     """
 
-    __slots__ = ("begun", "credit", "grant", "loans", "recalled", "stuck", "window")
-
-    def __init__(self, credit: int) -> None:
-        self.credit = credit
-        self.loans: dict[int, C] = {}
-        self.recalled: set[int] = set()
-        self.stuck = False
-        self.window = math.inf
-        self.grant = 0
-        self.begun = -1
+    credit: int
+    loans: dict[int, C] = field(default_factory=dict)
+    recalled: set[int] = field(default_factory=set)
+    stuck: bool = False
+    window: float = math.inf
+    grant: int = 0
+    begun: int = -1
 
     @property
     def has_room(self) -> bool:
@@ -71,9 +71,27 @@ class Dispatch(Generic[W, C]):
         self._busy = busy
         self._ring: Ring[W] = Ring()
         self._books: dict[W, Books[C]] = {}
+        self._ids = ids
         # Ended ids are used again, the latest first, so that few pages of the board are touched.
         self._ended: list[int] = []
         self._unused = iter(range(ids))
+
+    def books(self, worker: W) -> Books[C]:
+        """The books of a worker."""
+        return self._books[worker]
+
+    def turns(self) -> list[tuple[W, int]]:
+        """The ring, for another to go on with: see `take_over`."""
+        return self._ring.turns()
+
+    def take_over(self, books: dict[W, Books[C]], turns: list[tuple[W, int]]) -> None:
+        """Go on where another has stopped, with the books and the ring that it had."""
+        self._books = books
+        self._ring.take_over(turns)
+        taken = {loan for each in books.values() for loan in (*each.loans, *each.recalled)}
+        first_unused = max(taken, default=-1) + 1
+        self._ended = [loan for loan in reversed(range(first_unused)) if loan not in taken]
+        self._unused = iter(range(first_unused, self._ids))
 
     # Workers.
 
@@ -254,9 +272,12 @@ class Dispatch(Generic[W, C]):
         most = max((load for load, _ in loads), default=0)
         if most <= UNEVEN * min((load for load, _ in loads), default=0):
             return []
-        total = parked + sum(len(books.loans) for books in self._books.values())
-        share = math.ceil(total / len(loads))
+        share = math.ceil((parked + self.total()) / len(loads))
         return [(worker, load - share) for load, worker in loads if load > share]
+
+    def total(self) -> int:
+        """How many connections are lent."""
+        return sum(len(books.loans) for books in self._books.values())
 
     def loans(self, worker: W) -> int:
         """How many connections the worker has borrowed."""

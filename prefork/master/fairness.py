@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from time import monotonic
 
-from prefork.master.custody import Connection
+from prefork.master.connection import Connection
 from prefork.master.dispatch import Dispatch
 from prefork.master.link import WorkerLink
 from prefork.wire.board import ALONE, BUSY, WANTED, Board

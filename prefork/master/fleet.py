@@ -16,9 +16,10 @@ that one which fails can go back to the old code in every slot, whatever the dis
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 
+from prefork.master import handover
 from prefork.master.backoff import STABLE_SECONDS, Backoffs
 from prefork.master.life import (
     FILLS_ITS_SLOT,
@@ -88,6 +89,15 @@ class Fleet:
         self._steps: list[Step] = []
 
     # What is told to the fleet.
+
+    def take_over(self, state: handover.Fleet, workers: Iterable[Worker]) -> None:
+        """Go on where another has stopped: in the middle of a run, and of no rollout."""
+        self.goal = Goal.RUN
+        self.size, self.generation, self.newest = state.size, state.generation, state.newest
+        for worker in workers:
+            self.roster.add(worker)
+        self._preloaded = state.preloaded
+        self._backoffs.by_slot = state.backoffs
 
     def spawned(
         self, id: WorkerId, listen_timeout: float, kill_timeout: float, now: float
@@ -170,6 +180,12 @@ class Fleet:
                 worker.deadline = min(worker.deadline, now + seconds)
 
     # What the fleet tells.
+
+    def hand_over(self) -> handover.Fleet:
+        """What it is to be, for another to go on with: see `take_over`."""
+        return handover.Fleet(
+            self.size, self.generation, self.newest, self._preloaded, self._backoffs.by_slot
+        )
 
     def plan(self, now: float) -> list[Step]:
         """What is to be done now. Call again after it was done, until nothing is left."""

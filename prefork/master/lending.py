@@ -12,9 +12,11 @@ from collections import deque
 from http import HTTPStatus
 from time import monotonic
 
+from prefork.master import handover
 from prefork.master.accepting import Accepting
-from prefork.master.custody import Connection, Custody
-from prefork.master.dispatch import Dispatch
+from prefork.master.connection import Connection
+from prefork.master.custody import Custody
+from prefork.master.dispatch import Books, Dispatch
 from prefork.master.fairness import Fairness
 from prefork.master.link import WorkerLink
 from prefork.master.listeners import Listener
@@ -56,6 +58,38 @@ class Lending:
         self._waiting: deque[Connection] = deque()
         # Links with loans that are to be sent at the end of the turn.
         self._unsent: list[WorkerLink] = []
+
+    # Handing over.
+
+    def books(self, link: WorkerLink) -> Books[Connection]:
+        """What the worker has borrowed."""
+        return self._dispatch.books(link)
+
+    def hand_over(self) -> handover.Lending:
+        """The connections that no worker has, and the ring, for another to go on with."""
+        turns = [(link.worker.id.pid, turns) for link, turns in self._dispatch.turns()]
+        parked, lingering = self._custody.hand_over()
+        return handover.Lending(turns, parked, lingering, list(self._waiting))
+
+    def take_over(
+        self, state: handover.Lending, books: dict[WorkerLink, Books[Connection]]
+    ) -> None:
+        """Have what another had; `go_on` makes use of it."""
+        links = {link.worker.id.pid: link for link in books}
+        self._dispatch.take_over(books, [(links[pid], turns) for pid, turns in state.turns])
+        self._custody.take_over(state.parked, state.lingering)
+        self._waiting.extend(state.waiting)
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        waiting, custody = len(self._waiting), self._custody
+        return waiting + custody.parked + custody.lingering + self._dispatch.total()
+
+    def go_on(self) -> None:
+        """Lend what waits, accept, and see to fairness again."""
+        self._fairness.ring_changed()
+        self._use_room()
 
     # Workers.
 

@@ -6,15 +6,20 @@ import contextlib
 import math
 import os
 import signal
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from prefork import signals
+from prefork.master import handover
+from prefork.master.connection import Connection
+from prefork.master.dispatch import Books
 from prefork.master.life import Worker
 from prefork.master.poller import READ, WRITE, Poller
 from prefork.wire import messages
-from prefork.wire.board import Row
-from prefork.wire.channel import MAX_FDS, ChannelClosed, MasterChannel
+from prefork.wire.board import Board, Row
+from prefork.wire.channel import MAX_FDS, Channel, ChannelClosed, MasterChannel
 from prefork.wire.gate import Gate
 
 _LONGEST_DUMP = 65536
@@ -84,6 +89,20 @@ class Link:
         assert self.born
         os.kill(self.worker.id.pid, signal.SIGKILL)
 
+    def hand_over(self, books: Books[Connection] | None) -> handover.Link:
+        """The link, with a worker's books, for another to go on with."""
+        return handover.Link(
+            worker=self.worker,
+            books=books,
+            channel=self.channel.fileno(),
+            unsent=self.channel.unsent(),
+            row=self.row.number,
+            stacks=self.stacks,
+            timeout=self.timeout,
+            stopped=self.stopped,
+            exit_due=self.exit_due,
+        )
+
     def close(self) -> None:
         """Let go of everything."""
         self.channel.close()
@@ -94,7 +113,7 @@ class Link:
 class WorkerLink(Link):
     """A worker, with its gate, and the loans that are to be sent at the end of the turn.
 
-    `gate` is None where there is none: then nothing is recalled from it.
+    `gate` is None where there are no semaphores, and after an upgrade: then nothing is recalled.
     """
 
     gate: Gate | None
@@ -118,9 +137,28 @@ class WorkerLink(Link):
 
 @dataclass(eq=False, kw_only=True)
 class MoldLink(Link):
-    """A mold, which has the first so many gates."""
+    """A mold, which has the first so many of the master's gates: none, after an upgrade."""
 
     gates: int
+
+
+def taken_over(state: handover.Link, poller: Poller, board: Board) -> Link:
+    """One that another has handed over, but for the gates, which can't be."""
+    kind: Callable[..., Link] = partial(WorkerLink, gate=None)
+    if state.worker.id.is_mold:
+        kind = partial(MoldLink, gates=0)
+    channel: MasterChannel = Channel(socket.socket(fileno=state.channel), messages.decode_report)
+    channel.take_over(state.unsent)
+    return kind(
+        worker=state.worker,
+        channel=channel,
+        poller=poller,
+        row=board.row(state.row),
+        stacks=state.stacks,
+        timeout=state.timeout,
+        stopped=state.stopped,
+        exit_due=state.exit_due,
+    )
 
 
 def describe_exit(status: int) -> str:

@@ -11,6 +11,7 @@ import stat
 from dataclasses import dataclass
 
 from prefork.errors import UsageError
+from prefork.master import handover
 from prefork.wire.assignment import ListenerInfo
 
 _log = logging.getLogger("prefork.master")
@@ -48,6 +49,9 @@ class InheritedAddress:
 
 Address = TCPAddress | UnixAddress | InheritedAddress
 
+# The device and the inode of a file.
+Identity = tuple[int, int]
+
 
 def parse_address(text: str) -> Address:
     """An address of the setting `bind`.
@@ -73,13 +77,31 @@ def parse_address(text: str) -> Address:
 
 
 class Listener:
-    """A bound, listening, non-blocking socket."""
+    """A bound, listening, non-blocking socket.
 
-    def __init__(self, sock: socket.socket, unix_path: str = "") -> None:
+    Args:
+        sock: the socket.
+        unix_path: what to remove at the end, if it is still what it was: `identity`, by which it
+            can be told whose it is.
+    """
+
+    def __init__(
+        self, sock: socket.socket, unix_path: str = "", identity: Identity | None = None
+    ) -> None:
         self.sock = sock
         self._path = unix_path
-        # By device and inode it can be told whether the path is still ours.
-        self._identity = _identity(unix_path) if unix_path else None
+        self._identity = identity
+
+    @classmethod
+    def taken_over(cls, state: handover.Listener) -> Listener:
+        """One that another has handed over."""
+        sock = socket.socket(fileno=state.fd)
+        sock.setblocking(False)
+        return cls(sock, state.path, state.identity)
+
+    def hand_over(self) -> handover.Listener:
+        """The listener, for another to go on with."""
+        return handover.Listener(self.sock.fileno(), self._path, self._identity)
 
     @property
     def info(self) -> ListenerInfo:
@@ -204,7 +226,7 @@ def _bind_unix(
     user, group = owner
     if user is not None or group is not None:
         os.chown(address.path, -1 if user is None else user, -1 if group is None else group)
-    return Listener(sock, address.path)
+    return Listener(sock, address.path, _identity(address.path))
 
 
 def _remove_stale(address: UnixAddress) -> None:
@@ -241,7 +263,7 @@ def _adopt(address: InheritedAddress) -> Listener:
     return Listener(sock)
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: str) -> Identity | None:
     try:
         status = os.stat(path)
     except OSError:

@@ -13,14 +13,18 @@ import signal
 from collections.abc import Callable
 from time import monotonic
 
-from prefork import log, process, signals
+import msgspec
+
+from prefork import __version__, log, process, signals
 from prefork.errors import BootError, PreforkError
-from prefork.log import Logs
+from prefork.log import LogFile, Logs
+from prefork.master import handover
 from prefork.master.births import Births
 from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
 from prefork.master.lending import Lending
 from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
+from prefork.master.upgrade import Upgrade
 from prefork.master.workers import Workers
 from prefork.settings import MOST_WORKERS, Settings, idle_timeout, worker_count
 from prefork.signals import COMMANDS, Command, SignalPipe
@@ -42,6 +46,7 @@ class Master:
         settings: those of the first generation.
         load: reads the settings anew, for a reload; raises UsageError.
         listeners: bound and listening.
+        board: where the workers will write.
         logs: where lines go.
         signals: receives those of `MASTER_SIGNALS`.
     """
@@ -51,6 +56,7 @@ class Master:
         settings: Settings,
         load: Callable[[], Settings],
         listeners: list[Listener],
+        board: Board,
         logs: Logs,
         signals: SignalPipe,
     ) -> None:
@@ -58,10 +64,11 @@ class Master:
         # By generation: the one that serves, and the one that a reload is to bring.
         self._settings = {1: settings}
         self._load = load
+        self._listeners = listeners
+        self._board = board
         self._logs = logs
         self._poller = Poller()
         self._fleet = Fleet(worker_count(settings, process.usable_cpus), settings.preload)
-        board = Board()
         by_workers = settings.dispatch == "shared"
         self._lending = Lending(self._poller, board, listeners, by_workers, idle_timeout(settings))
         infos = tuple(listener.info for listener in listeners)
@@ -74,6 +81,7 @@ class Master:
         self._signals = signals
         self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
         self._reload_wanted = False
+        self._upgrade = Upgrade()
         # When a stop that was put off begins: `drain_delay`.
         self._stop_at = math.inf
         self._commands: dict[Command, Callable[[], None]] = {
@@ -84,7 +92,39 @@ class Master:
             Command.FEWER: self._one_fewer,
             Command.RETIRE_ALL: self._retire_all,
             Command.REOPEN_LOGS: self._reopen_logs,
+            Command.UPGRADE: self._want_upgrade,
         }
+
+    def take_over(self, state: handover.Handover) -> None:
+        """Have all that another master had. Nothing is done with it before `go_on`.
+
+        Raises:
+            HandoverError: its settings can't be used.
+        """
+        self._settings.clear()
+        self._settings[state.fleet.generation] = handover.settings_of(state.settings)
+        books = self._workers.take_over(state.links)
+        self._fleet.take_over(state.fleet, (link.worker for link in state.links))
+        self._lending.take_over(state.lending, books)
+
+    def go_on(self, since: float) -> int:
+        """Serve on with what was taken over, and reload; then as `run`.
+
+        Args:
+            since: when it was handed over, monotonic seconds.
+        """
+        self._adopt(self._settings[self._fleet.generation])
+        _log.info(
+            "taken over by prefork %s after %.2f s: %d workers, %d connections",
+            __version__,
+            monotonic() - since,
+            len(self._workers),
+            self._lending.connections,
+        )
+        self._workers.reap()
+        self._lending.go_on()
+        self._reload_wanted = True
+        return self.run()
 
     def run(self) -> int:
         """Serve until told to stop.
@@ -126,12 +166,15 @@ class Master:
             self._workers.reconcile()
             self._begin_reload(now)
         self._lending.send_loans()
+        if self._upgrade.due:
+            self._go_on_with_upgrade()
 
     def _receive_signals(self) -> None:
         received = self._signals.receive()
         self._workers.deadline = 0.0
         # Whatever else goes wrong, no death goes unnoticed.
-        self._workers.reap()
+        for pid, status in self._workers.reap():
+            self._upgrade.exited(pid, status)
         for number in received:
             if number in COMMANDS:
                 _log.info("%s received", signal.Signals(number).name)
@@ -150,6 +193,8 @@ class Master:
         fleet = self._fleet
         if not self._reload_wanted or fleet.rollout is not None or fleet.goal is not Goal.RUN:
             return
+        if self._upgrade.under_way:
+            return  # which a reload follows, and one that is refused, too
         self._reload_wanted = False
         try:
             settings = self._load()
@@ -166,6 +211,43 @@ class Master:
         self._settings.update({fleet.generation: current, fleet.newest: settings})
         self._workers.deadline = now
         _log.info("reload to generation %d begun", fleet.newest)
+
+    def _want_upgrade(self) -> None:
+        if self._fleet.goal is Goal.RUN and self._stop_at == math.inf:
+            self._upgrade.wanted = True
+        else:
+            _log.warning("no upgrade: the service starts, or is about to stop")
+
+    def _go_on_with_upgrade(self) -> None:
+        """Take the next step of an upgrade, unless a reload is under way: then it comes after. At
+        the end of a turn nothing is half done."""
+        fleet = self._fleet
+        if fleet.rollout is not None or fleet.goal is not Goal.RUN or self._stop_at != math.inf:
+            return
+        if self._workers.expecting:
+            return
+        if self._upgrade.wanted:
+            seconds = self._settings[fleet.generation].listen_timeout
+            self._upgrade.rehearse(self._hand_over(), seconds)
+        else:
+            self._upgrade.execute(self._hand_over())
+            # We are still here: what has waited for it goes on.
+            self._workers.deadline = 0.0
+
+    def _hand_over(self) -> handover.Handover:
+        fleet, logs = self._fleet, self._logs
+        return handover.Handover(
+            since=monotonic(),
+            first_settings=msgspec.to_builtins(self._first_settings),
+            settings=msgspec.to_builtins(self._settings[fleet.generation]),
+            error_log=_handed_over(logs.error.file),
+            access_log=_handed_over(logs.access) if logs.access is not None else None,
+            listeners=[listener.hand_over() for listener in self._listeners],
+            board=self._board.fd,
+            fleet=fleet.hand_over(),
+            links=self._workers.hand_over(),
+            lending=self._lending.hand_over(),
+        )
 
     def _adopt(self, settings: Settings) -> None:
         """A reload has been done: what its settings say of the master holds from now on."""
@@ -208,6 +290,7 @@ class Master:
     def _stop(self, seconds: float) -> None:
         self._stop_at = math.inf
         self._workers.deadline = 0.0
+        self._upgrade.give_up()
         self._lending.stop()
         self._fleet.stop(monotonic(), seconds)
 
@@ -229,3 +312,7 @@ class Master:
         self._poller.close()
         self._lending.disown()
         self._workers.disown()
+
+
+def _handed_over(file: LogFile) -> handover.LogFile:
+    return handover.LogFile(file.path, file.fd)

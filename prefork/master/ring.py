@@ -35,6 +35,15 @@ class Ring(Generic[W]):
     def __contains__(self, worker: W) -> bool:
         return worker in self._turns
 
+    def turns(self) -> list[tuple[W, int]]:
+        """Everybody, from the one whose turn is next, and how many turns that one has had."""
+        return [(worker, self._turns[worker]) for worker in self._order]
+
+    def take_over(self, turns: list[tuple[W, int]]) -> None:
+        """Go on where another ring has stopped, whose turns these are."""
+        self._order = deque(worker for worker, _ in turns)
+        self._turns = dict(turns)
+
     def leave(self, worker: W) -> None:
         """The worker has no more turns; nothing happens if it had none."""
         if self._turns.pop(worker, None) is not None:

@@ -17,14 +17,16 @@ from typing import Any
 import msgspec
 
 from prefork import process
+from prefork.master import handover
 from prefork.master.births import Births
-from prefork.master.dispatch import UnknownLoan
+from prefork.master.connection import Connection
+from prefork.master.dispatch import Books, UnknownLoan
 from prefork.master.fleet import Fleet
 from prefork.master.lending import Lending
 from prefork.master.life import IN_THE_RING, Phase, Worker
 from prefork.master.link import Link, MoldLink, WorkerLink, describe_exit, describe_signal
 from prefork.master.notices import notice
-from prefork.master.poller import WRITE, Poller
+from prefork.master.poller import READ, WRITE, Poller
 from prefork.master.pulse import Pulse
 from prefork.master.steps import Dump, Kill, ReloadDone, Retire, Spawn, Step
 from prefork.settings import Settings
@@ -100,6 +102,29 @@ class Workers:
     def __len__(self) -> int:
         return len(self._links)
 
+    def hand_over(self) -> list[handover.Link]:
+        """The links, with what the workers have borrowed, for another to go on with."""
+        return [
+            link.hand_over(self._lending.books(link) if isinstance(link, WorkerLink) else None)
+            for link in self._links.values()
+        ]
+
+    def take_over(self, states: list[handover.Link]) -> dict[WorkerLink, Books[Connection]]:
+        """Go on with the links that another had: what their workers have borrowed."""
+        borrowed = {}
+        for state in states:
+            link = self._links[state.worker] = self._births.take_over(state)
+            if not link.closed:
+                self._listen(link)
+            if isinstance(link, WorkerLink) and state.books is not None:
+                borrowed[link] = state.books
+        return borrowed
+
+    @property
+    def expecting(self) -> bool:
+        """Whether a mold is forking a worker, of which nothing is known yet."""
+        return not all(link.born for link in self._links.values())
+
     def reconcile(self) -> None:
         """Do what the fleet's plan says, until it says nothing more."""
         now = monotonic()
@@ -115,19 +140,25 @@ class Workers:
         exits = [link.exit_due for link in self._links.values() if link.exit_due > now]
         self.deadline = min(self._fleet.deadline(now), self._pulse.deadline, *exits, math.inf)
 
-    def reap(self) -> None:
-        """Bury the children that have died; note which ones were stopped, or go on: waitpid(2)."""
+    def reap(self) -> list[tuple[int, int]]:
+        """Bury the workers that have died; note which ones were stopped, or go on: waitpid(2).
+
+        Returns:
+            The pid and the wait status of each other child that has exited.
+        """
+        others: list[tuple[int, int]] = []
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             except ChildProcessError:
-                return
+                return others
             if pid == 0:
-                return
+                return others
             link = self._link_of(pid)
             if link is None:
-                continue  # somebody's orphan
-            if os.WIFSTOPPED(status):
+                if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+                    others.append((pid, status))
+            elif os.WIFSTOPPED(status):
                 self._stopped(link, describe_signal(os.WSTOPSIG(status)))
             elif os.WIFCONTINUED(status):
                 self._continued(link)
@@ -172,7 +203,7 @@ class Workers:
         link.row.flags[UNREADY] = self._ending
         if isinstance(link, WorkerLink):
             self._lending.open(link, process.most_connections(self._settings[step.generation]))
-        self._poller.watch(link.channel.fileno(), partial(self._on_channel, link))
+        self._listen(link)
         if link.born:
             _log.info("%s spawned", link.worker)
 
@@ -216,6 +247,10 @@ class Workers:
             self._fleet.discard(mold.worker, monotonic())
 
     # What workers report.
+
+    def _listen(self, link: Link) -> None:
+        events = READ | WRITE if link.channel.backlogged else READ
+        self._poller.watch(link.channel.fileno(), partial(self._on_channel, link), events)
 
     def _on_channel(self, link: Link, events: int) -> None:
         if events & WRITE:

@@ -16,12 +16,14 @@ Of the memory only the pages that were touched exist.
 from __future__ import annotations
 
 import mmap
+import os
 from enum import IntEnum
 
 ROWS = 1024
 ROW_SIZE = 64
 LOANS = 1 << 20
 
+_SIZE = ROWS * ROW_SIZE + LOANS
 _COUNTERS = slice(0, 8)
 _FLAGS = slice(8, 16)
 _HEARTBEAT = slice(16, 24)
@@ -69,10 +71,19 @@ class Row:
 
 
 class Board:
-    """The shared page: rows of workers and states of loans."""
+    """The shared page: rows of workers and states of loans.
 
-    def __init__(self) -> None:
-        self._memory = memoryview(mmap.mmap(-1, ROWS * ROW_SIZE + LOANS))
+    `fd` is that of its memory, a memfd. The mapping closes it when it is freed at the end of the
+    process, and not before: so nobody who has a board may close it, or something else that has got
+    its number meanwhile would be closed then.
+
+    Args:
+        fd: of a board that is there already; by default there is a new one.
+    """
+
+    def __init__(self, fd: int | None = None) -> None:
+        memory, self.fd = _mapped(_new_memory() if fd is None else fd)
+        self._memory = memoryview(memory)
         # Indexed by loan id; holds `LoanState` values.
         self.loans = self._memory[ROWS * ROW_SIZE :]
 
@@ -80,3 +91,23 @@ class Board:
         """The row with this number, below `ROWS`."""
         assert 0 <= number < ROWS
         return Row(self._memory, number)
+
+
+def _new_memory() -> int:
+    fd = os.memfd_create("prefork-board", os.MFD_CLOEXEC)
+    os.ftruncate(fd, _SIZE)
+    return fd
+
+
+def _mapped(fd: int) -> tuple[mmap.mmap, int]:
+    """Map a memfd, which is closed: the mapping, and the fd that it has instead.
+
+    It duplicates the fd, and does not tell which one it has got. As a new fd always is the lowest
+    one that is free, it is the one that a duplicate of our own has got just before.
+    """
+    duplicate = os.dup(fd)
+    os.close(duplicate)
+    memory = mmap.mmap(fd, _SIZE)
+    assert os.path.sameopenfile(fd, duplicate)
+    os.close(fd)
+    return memory, duplicate

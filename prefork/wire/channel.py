@@ -32,6 +32,8 @@ _NO_ROOM = frozenset({errno.EAGAIN, errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENO
 # Plain numbers: the flags of the socket module are members of an enum, dear to compute with.
 _CLOEXEC, _TRUNCATED = int(socket.MSG_CMSG_CLOEXEC), int(socket.MSG_CTRUNC)
 
+# An encoded message, and the fds that go with it.
+Packet = tuple[bytes, list[int]]
 # Sent and received message types: (Command, Report) in the master, the reverse in a worker.
 S = TypeVar("S", bound=msgspec.Struct)
 R = TypeVar("R", bound=msgspec.Struct)
@@ -48,7 +50,7 @@ class Channel(Generic[S, R]):
         sock.setblocking(False)
         self._sock = sock
         self._decode = decode
-        self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self._unsent: deque[Packet] = deque()
 
     def fileno(self) -> int:
         """The fd to wait on."""
@@ -96,6 +98,14 @@ class Channel(Generic[S, R]):
             ChannelClosed: the peer has closed its end.
         """
         return not self._unsent and self._send(messages.encode(message), list(fds))
+
+    def unsent(self) -> list[Packet]:
+        """What is kept, for another to go on with."""
+        return list(self._unsent)
+
+    def take_over(self, unsent: list[Packet]) -> None:
+        """Go on with what another has kept of what was to be sent over this socket."""
+        self._unsent.extend(unsent)
 
     def _send(self, packet: bytes, fds: list[int]) -> bool:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []

@@ -111,9 +111,11 @@ def _introduce(assignment: Assignment) -> None:
 
 def _close_what_is_not_ours(assignment: Assignment) -> None:
     """Every other fd is a client's connection that the master has lent to somebody."""
-    logs = assignment.surroundings.logs
-    keep = {assignment.channel.fileno(), assignment.stacks, logs.error.file.fd}
-    keep.update(sock.fileno() for sock in assignment.surroundings.sockets)
+    surroundings = assignment.surroundings
+    logs = surroundings.logs
+    keep = {assignment.channel.fileno(), surroundings.board.fd, assignment.stacks}
+    keep.add(logs.error.file.fd)
+    keep.update(sock.fileno() for sock in surroundings.sockets)
     if logs.access is not None:
         keep.add(logs.access.fd)
     process.close_all_fds_but(keep)

@@ -25,8 +25,10 @@ FLOORS = [
 ]
 PURE = [
     "master/backoff.py",
+    "master/connection.py",
     "master/dispatch.py",
     "master/fleet.py",
+    "master/handover.py",
     "master/life.py",
     "master/notices.py",
     "master/ring.py",

@@ -311,3 +311,40 @@ def test_the_log_is_reopened_by_the_mold_too(serve: Serve, deployed: Path) -> No
     server.wait_for("worker=1 gen=1 pid=.* ready", server.mark())
     answer(server)
     eventually(lambda: log.exists() and log.read_text(), "a line in the new file")
+
+
+# Upgrades: see also test_upgrade.
+
+
+def upgraded(server: Server, outcome: str) -> None:
+    since = server.mark()
+    server.send(signal.SIGUSR2)
+    server.wait_for("taken over by", since)
+    server.wait_for(rf"reload to generation \d+ {outcome}", since)
+
+
+def test_an_upgrade_takes_the_mold_along_and_loses_nothing(
+    serve: Serve, deployed: Path, mode: Mode
+) -> None:
+    server = serve("deployed:app", workers=2, preload=True, **mode.settings)
+    with Load(server.client, [fine], clients=10) as load:
+        deploy(deployed, "two")
+        upgraded(server, "done")
+        deploy(deployed, "three")
+        upgraded(server, "done")
+    assert load.losses == []
+    assert answer(server)[0] == "three"
+    eventually(lambda: list(molds(server)) == [3], "the old molds to go")
+
+
+def test_after_an_upgrade_onto_a_broken_app_workers_come_from_the_old_mold(
+    serve: Serve, deployed: Path
+) -> None:
+    server = serve("deployed:app", workers=2, preload=True)
+    deploy(deployed, "bad", "raise RuntimeError('no')\n")
+    upgraded(server, "aborted")
+    for pid in server.workers().values():
+        since = server.mark()
+        os.kill(pid, signal.SIGKILL)
+        server.wait_for(r"worker=\d gen=1 pid=\d+ ready", since)
+    assert {answer(server)[0] for _ in range(6)} == {"one"}

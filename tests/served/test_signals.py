@@ -288,7 +288,7 @@ def test_term_to_a_worker_lets_its_request_end(serve: Serve) -> None:
     assert server.workers()[1] != pid
 
 
-@pytest.mark.parametrize("number", ["HUP", "INT", "QUIT", "USR1", "WINCH"])
+@pytest.mark.parametrize("number", ["HUP", "INT", "QUIT", "USR1", "USR2", "WINCH"])
 def test_what_is_meant_for_the_master_means_nothing_to_a_worker(serve: Serve, number: str) -> None:
     server = serve(APP, workers=2)
     before = server.workers()

@@ -1,0 +1,18 @@
+"""A client's connection, as the master has it. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Connection(msgspec.Struct, eq=False):
+    """A client's connection: the master's copy of its fd, and where it came from.
+
+    `listener` is the index of the listener. `moved` says that it has been lent before.
+    """
+
+    fd: int
+    listener: int
+    host: str
+    port: int
+    moved: bool
