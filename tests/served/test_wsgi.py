@@ -275,8 +275,8 @@ def test_nothing_is_left_of_a_large_body(serve: Serve, mode: Mode, framing: str)
         assert wire.response().status == 200
 
     def open_temporary_files() -> list[str]:
-        ours = r"(?<!stacks)(?<!board) \(deleted\)$"
-        return [name for name in open_files(pid) if re.search(ours, name)]
+        temporary = r"(?<!stacks)(?<!board) \(deleted\)$"
+        return [name for name in open_files(pid) if re.search(temporary, name)]
 
     eventually(lambda: not open_temporary_files(), "the temporary file to be closed")
 
