@@ -18,7 +18,7 @@ BIN = $(VENV)/bin
 HAS_NGINX = PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run test check docs bench nginx clean
+.PHONY: help run test check docs bench chaos nginx clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -43,6 +43,9 @@ docs: $(VENV)/.run ## write man/prefork.1 and conf/prefork.toml from the setting
 
 bench: ## measure prefork beside its peers, and rewrite the figures
 	$(PYTHON) -m benchmarks $(ARGS)
+
+chaos: ## replace, kill and break the workers of prefork and its peers, and rewrite the table
+	$(PYTHON) -m benchmarks.chaos $(ARGS)
 
 clean: ## remove all that was made here
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

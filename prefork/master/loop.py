@@ -118,7 +118,7 @@ class Master:
             "taken over by prefork %s after %.2f s: %d workers, %d connections",
             __version__,
             monotonic() - since,
-            len(self._workers),
+            len(self._fleet.roster.workers),
             self._lending.connections,
         )
         self._workers.reap()

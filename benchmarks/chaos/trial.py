@@ -1,0 +1,157 @@
+"""A trial: one scenario with one server, and the account of what it has cost the clients."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.chaos.clients import Shape, Swarm, Tally, plain
+from benchmarks.chaos.journal import executions
+from benchmarks.chaos.target import Subject, Target, alive, eventually, running
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything is done."""
+
+    clients: int = 200
+    requests: int = 300_000
+    reloads: int = 50
+    trials: int = 10_000
+    seconds: float = 15.0
+    storm: int = 100
+    upgrades: int = 20
+    many_reloads: int = 500
+    idle: int = 5_000
+
+
+WHOLE = Scale()
+# For peers, of which many reloads and broken deploys take long, and tell enough.
+PEERS = Scale(requests=30_000, reloads=10, trials=1_000, seconds=10.0, storm=100, idle=5_000)
+SHORT = Scale(20, 2_000, 4, 200, 2.0, 20, 2, 20, 200)
+
+
+@dataclass
+class Outcome:
+    """What it has cost: of `requests` so many were `lost`, or run `twice`; `in_killed` failed while
+    they were executed by a worker that was killed. Of `connections` so many were `dropped` while
+    idle. `wrong` is what else was not as it should be, `reasons` are some of the losses."""
+
+    requests: int = 0
+    lost: int = 0
+    in_killed: int = 0
+    twice: int = 0
+    connections: int = 0
+    dropped: int = 0
+    wrong: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def spotless(self) -> bool:
+        """Whether nothing was lost but what was executed by workers that were killed."""
+        return not (self.lost or self.twice or self.dropped or self.wrong)
+
+
+class Trial:
+    """One scenario with one server.
+
+    Args:
+        subject: the server.
+        directory: where it runs.
+        scale: how much is done.
+    """
+
+    def __init__(self, subject: Subject, directory: Path, scale: Scale) -> None:
+        self.subject = subject
+        self.directory = directory
+        self.scale = scale
+        self.outcome = Outcome()
+        self._killed: set[int] = set()
+
+    @contextmanager
+    def target(self, workers: int = 2, settings: dict[str, str] | None = None) -> Iterator[Target]:
+        """A server that serves; the settings are prefork's, as TOML."""
+        with running(self.subject, self.directory, workers, settings or {}) as target:
+            yield target
+
+    @contextmanager
+    def clients(
+        self,
+        target: Target,
+        count: int = 0,
+        shapes: Sequence[Shape] = (plain,),
+        close: bool = False,
+        eager: bool = True,
+        pause: float = 0.0,
+    ) -> Iterator[Swarm]:
+        """Clients of it, whose losses are counted when the block ends."""
+        swarm = Swarm(target.port, count or self.scale.clients, shapes, close, eager, pause)
+        with swarm:
+            yield swarm
+        self._account(swarm.tally, executions(target.journal))
+
+    def reload(self, target: Target) -> None:
+        """Replace all workers, and wait until that is done."""
+        since, before = target.mark(), set(target.family())
+        target.send(signal.SIGHUP)
+        if target.ours:
+            self.check(target.wait_for(_RELOADED, since), "a reload did not end")
+        else:
+            eventually(lambda: not before & _living(target), 15.0)
+            # It is not said when the new ones serve.
+            time.sleep(0.3)
+
+    def kill(self, pid: int) -> None:
+        """Kill a worker; what it was executing is no loss."""
+        self._killed.add(pid)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def crashed(self, pids: Sequence[int]) -> None:
+        """These workers have ended by themselves, in the middle of what they were executing."""
+        self._killed.update(pids)
+
+    def check(self, holds: bool, otherwise: str) -> None:
+        """Note what is wrong if it does not hold."""
+        if not holds:
+            self.outcome.wrong.append(otherwise)
+
+    def _account(self, tally: Tally, executed: dict[bytes, list[int]]) -> None:
+        outcome = self.outcome
+        outcome.requests += tally.sent
+        outcome.connections += tally.connections
+        outcome.dropped += tally.dropped
+        bad = {**tally.lost, **{name: f"status {it}" for name, it in tally.failed.items()}}
+        cut = Counter[int]()
+        for name, why in bad.items():
+            killed_with = self._killed & set(executed.get(name, ()))
+            # It may have been read by a worker that was killed before it began with it.
+            unbegun = name in tally.failed and name not in executed and self._killed
+            # Or sent when the client had the response of one that the worker was not done with.
+            behind = tally.behind.get(name) if name not in executed else None
+            cut[behind or 0] += 1
+            unfinished = behind in self._killed and cut[behind or 0] <= _AT_ONCE
+            if killed_with or unbegun or unfinished:
+                outcome.in_killed += 1
+            else:
+                outcome.lost += 1
+                outcome.reasons.append(why)
+        for name, pid in tally.answered.items():
+            if executed.get(name, []) != [pid]:
+                outcome.twice += 1
+        outcome.twice += sum(len(executed.get(name, ())) > 1 for name in bad)
+
+
+# So many requests at most is a worker in the middle of, whose connections have to be cut.
+_AT_ONCE = 4
+_RELOADED = r"reload to generation \d+ (done|aborted)|reload refused"
+
+
+def _living(target: Target) -> set[int]:
+    return {pid for pid in target.family() if alive(pid)}
