@@ -15,10 +15,10 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 
 BIN = $(VENV)/bin
-HAS_NGINX = PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null
+HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; command -v nginx && command -v spin && command -v gcc) >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run test check docs bench chaos nginx clean
+.PHONY: help run test check docs bench chaos tools clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -27,7 +27,7 @@ help: ## list the targets
 run: $(VENV)/.run ## serve the demo app on http://127.0.0.1:8000
 	$(BIN)/prefork prefork.demo:app -w 2 $(ARGS)
 
-test: $(VENV)/.test nginx ## run the tests
+test: $(VENV)/.test tools ## run the tests
 	$(BIN)/pytest -n auto $(ARGS)
 
 check: $(VENV)/.check ## lint, check the types, and that the generated files are up to date
@@ -51,12 +51,12 @@ clean: ## remove all that was made here
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The tests behind nginx skip without it: root installs it.
-nginx:
-	@$(HAS_NGINX) || test "$$(id -u)" != 0 || { \
+# The tests behind nginx, and that of the model, skip without these: root installs them.
+tools:
+	@$(HAS_TOOLS) || test "$$(id -u)" != 0 || { \
 		apt-get update && DEBIAN_FRONTEND=noninteractive \
-		apt-get install -y --no-install-recommends nginx-light; \
-	} || echo "nginx can't be installed: the tests that need it will be skipped"
+		apt-get install -y --no-install-recommends nginx-light spin gcc libc6-dev; \
+	} || echo "nginx, spin or gcc can't be installed: the tests that need them will be skipped"
 
 $(VENV)/.test: EXTRA = [test]
 $(VENV)/.check: EXTRA = [check]
