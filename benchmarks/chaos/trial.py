@@ -33,7 +33,7 @@ class Scale:
 
 WHOLE = Scale()
 # For peers, of which many reloads and broken deploys take long, and tell enough.
-PEERS = Scale(requests=30_000, reloads=10, trials=1_000, seconds=10.0, storm=100, idle=5_000)
+PEERS = Scale(50, 10_000, 5, 500, 5.0, 100, 0, 0, 1_000)
 SHORT = Scale(20, 2_000, 4, 200, 2.0, 20, 2, 20, 200)
 
 
