@@ -21,15 +21,7 @@ from enum import Enum
 
 from prefork.master import handover
 from prefork.master.backoff import STABLE_SECONDS, Backoffs
-from prefork.master.life import (
-    FILLS_ITS_SLOT,
-    IN_THE_RING,
-    TRANSITIONS,
-    Event,
-    Phase,
-    Verdict,
-    Worker,
-)
+from prefork.master.life import FILLS_ITS_SLOT, IN_THE_RING, Event, Phase, Worker
 from prefork.master.rollout import Rollout
 from prefork.master.roster import Roster
 from prefork.master.steps import (
@@ -48,8 +40,6 @@ from prefork.master.steps import (
 )
 from prefork.wire.identity import MOLD, WorkerId
 
-# A worker that is about to be killed gets this long to write down its stacks.
-DUMP_SECONDS = 0.3
 # What runs when a quick stop is asked for gets this long.
 QUICK_SECONDS = 1.0
 _LATE_FOR = {
@@ -113,7 +103,7 @@ class Fleet:
 
     def ready(self, worker: Worker, now: float) -> bool:
         """The worker can serve; False if it had said so before, or says it too late."""
-        if not self._apply(worker, Event.READY, now):
+        if not worker.apply(Event.READY, now):
             return False
         rollout = self.rollout
         if rollout is not None and self._has_to_bake(worker, rollout):
@@ -125,17 +115,17 @@ class Fleet:
 
     def leave(self, worker: Worker, now: float) -> bool:
         """The worker wants to be replaced; False if that was known or means nothing now."""
-        return self._apply(worker, Event.LEAVE, now)
+        return worker.apply(Event.LEAVE, now)
 
     def hangs(self, worker: Worker, now: float) -> None:
         """The worker's loop stands still: kill it, and replace it."""
-        if self._apply(worker, Event.HANG, now):
+        if worker.apply(Event.HANG, now):
             self._steps.append(Dump(worker, "held up by the app for longer than timeout"))
             self._has_failed(worker, "was held up by the app for longer than timeout", now)
 
     def discard(self, worker: Worker, now: float) -> None:
         """The worker can't be used any more: kill it."""
-        if self._apply(worker, Event.DISCARD, now):
+        if worker.apply(Event.DISCARD, now):
             self._steps.append(Kill(worker))
             self._has_failed(worker, "had to be killed", now)
 
@@ -218,26 +208,10 @@ class Fleet:
 
     # The rules.
 
-    def _apply(self, worker: Worker, event: Event, now: float) -> bool:
-        """Move the worker on as the table says; False if it stays where it is."""
-        outcome = TRANSITIONS[worker.phase][event]
-        assert outcome is not Verdict.IMPOSSIBLE, f"{event} in {worker.phase}"
-        if isinstance(outcome, Verdict):
-            return False
-        worker.phase = outcome
-        if outcome is Phase.SERVING:
-            worker.since = now
-        worker.deadline = math.inf
-        if outcome is Phase.DRAINING:
-            worker.deadline = now + worker.kill_timeout
-        elif outcome is Phase.DUMPING:
-            worker.deadline = now + DUMP_SECONDS
-        return True
-
     def _expire(self, now: float) -> None:
         for worker in [one for one in self.roster if one.deadline <= now]:
             late_for = _LATE_FOR.get(worker.phase, "")
-            self._apply(worker, Event.DEADLINE, now)
+            worker.apply(Event.DEADLINE, now)
             if worker.phase is Phase.DYING:
                 self._steps.append(Kill(worker))
                 continue
@@ -271,7 +245,7 @@ class Fleet:
         return worker.slot <= self.size
 
     def _retire(self, worker: Worker, now: float) -> None:
-        self._apply(worker, Event.RETIRE, now)
+        worker.apply(Event.RETIRE, now)
         draining = worker.phase is Phase.DRAINING
         self._steps.append(Retire(worker) if draining else Kill(worker))
 

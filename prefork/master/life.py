@@ -12,10 +12,14 @@ what that means is the fleet's to say. A mold that is `SERVING` has workers fork
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
 from prefork.wire.identity import WorkerId
+
+# A worker that is about to be killed gets this long to write down its stacks.
+DUMP_SECONDS = 0.3
 
 
 class Phase(Enum):
@@ -120,6 +124,22 @@ class Worker:
     def slot(self) -> int:
         """Its slot."""
         return self.id.slot
+
+    def apply(self, event: Event, now: float) -> bool:
+        """Move the worker on as the table says; False if it stays where it is."""
+        outcome = TRANSITIONS[self.phase][event]
+        assert outcome is not Verdict.IMPOSSIBLE, f"{event} in {self.phase}"
+        if isinstance(outcome, Verdict):
+            return False
+        self.phase = outcome
+        self.deadline = math.inf
+        if outcome is Phase.SERVING:
+            self.since = now
+        elif outcome is Phase.DRAINING:
+            self.deadline = now + self.kill_timeout
+        elif outcome is Phase.DUMPING:
+            self.deadline = now + DUMP_SECONDS
+        return True
 
     def __str__(self) -> str:
         return str(self.id)

@@ -10,8 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefork.master.backoff import BACKOFF_FIRST, STABLE_SECONDS
-from prefork.master.fleet import DUMP_SECONDS, Fleet, Goal
-from prefork.master.life import FILLS_ITS_SLOT, IN_THE_RING, TRANSITIONS, Event, Phase, Worker
+from prefork.master.fleet import Fleet, Goal
+from prefork.master.life import (
+    DUMP_SECONDS,
+    FILLS_ITS_SLOT,
+    IN_THE_RING,
+    TRANSITIONS,
+    Event,
+    Phase,
+    Worker,
+)
 from prefork.master.steps import (
     BackedOff,
     Baking,
