@@ -1,7 +1,8 @@
 """prefork beside its peers: the CPU that a request costs, and how soon it is answered.
 
 All of it takes less than 20 minutes, and rewrites the figures of the README and RESULTS.md. A
-part (--servers, --loads) is only shown, and kept in benchmarks/part.json.
+part (--servers, --loads) is only shown, and kept in benchmarks/part.json, or with --add put into
+the figures of the last whole run, which then say so: for loads that are new.
 
     make bench                                                  all of it
     make bench ARGS='--rounds 2 --seconds 1'                    in half the time
@@ -44,7 +45,12 @@ def main() -> None:
         return
     results = _run(options)
     print("\n" + report.tables_of_all(results))
-    if _is_whole(options) and not options.output:
+    if options.add:
+        whole = load(WHOLE)
+        whole.join(results)
+        save(whole, WHOLE)
+        report.write(whole)
+    elif _is_whole(options) and not options.output:
         report.write(results)
 
 
@@ -80,6 +86,7 @@ def _options() -> argparse.Namespace:
     add("--servers", type=_chosen(SERVERS), default=SERVERS, metavar=_names(SERVERS))
     add("--loads", type=_chosen(LOADS), default=LOADS, metavar=_names(LOADS))
     add("--output", type=Path, help="where to keep the figures, as JSON")
+    add("--add", action="store_true", help="put the figures into those of the last whole run")
     add("--report", action="store_true", help=f"measure nothing, show what is in {WHOLE.name}")
     return parser.parse_args()
 

@@ -127,7 +127,15 @@ def how(results: Results) -> str:
         f"{about['seconds']} s per load); {machine['cpu']}, {machine['cpus']} CPUs, "
         f"Linux {machine['kernel']}; {versions}. "
         "Repeat it with the same command. Compare the ratios within a run, not the microseconds "
-        f"of two runs.{_caution(results)}"
+        f"of two runs.{_caution(results)}{_later(results)}"
+    )
+
+
+def _later(results: Results) -> str:
+    """Which loads are of other runs."""
+    return "".join(
+        f" Of a later run, on {run['date'][:10]}, commit {run['commit']}: {', '.join(run['loads'])}."
+        for run in results.about.get("later", [])
     )
 
 

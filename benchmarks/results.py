@@ -46,6 +46,14 @@ class Results:
         for name, value in figures.items():
             of_server.setdefault(name, []).append(round(value, 3))
 
+    def join(self, later: Results) -> None:
+        """Have the loads of a later run as well, instead of what there is of them."""
+        about = {name: later.about[name] for name in ("arguments", "date", "commit")}
+        self.about.setdefault("later", []).append({**about, "loads": sorted(later.measured)})
+        self.measured |= later.measured
+        self.left_out = [one for one in self.left_out if one.load not in later.measured]
+        self.left_out += later.left_out
+
     def leave_out(self, server: str, load: str, reason: str) -> None:
         """Note, once, why a server is not measured."""
         if (one := LeftOut(server, load, reason)) not in self.left_out:
