@@ -133,9 +133,11 @@ def how(results: Results) -> str:
 
 def _later(results: Results) -> str:
     """Which loads are of other runs."""
+    runs = results.about.get("later", [])
     return "".join(
-        f" Of a later run, on {run['date'][:10]}, commit {run['commit']}: {', '.join(run['loads'])}."
-        for run in results.about.get("later", [])
+        f" Of a later run, on {run['date'][:10]}, commit {run['commit']}: {', '.join(each)}."
+        for run in runs
+        if (each := run["loads"])
     )
 
 
