@@ -133,11 +133,10 @@ def how(results: Results) -> str:
 
 def _later(results: Results) -> str:
     """Which loads are of other runs."""
-    runs = results.about.get("later", [])
     return "".join(
-        f" Of a later run, on {run['date'][:10]}, commit {run['commit']}: {', '.join(each)}."
-        for run in runs
-        if (each := run["loads"])
+        f" Of a later run, on {run['date'][:10]}, commit {run['commit']}: "
+        f"{', '.join(run['loads'])}."
+        for run in results.about.get("later", [])
     )
 
 
