@@ -23,9 +23,10 @@ from typing import Any
 
 from benchmarks.about import about
 from benchmarks.chaos import report
+from benchmarks.chaos.account import Outcome
 from benchmarks.chaos.scenarios import SCENARIOS, Scenario
 from benchmarks.chaos.target import Subject
-from benchmarks.chaos.trial import PEERS, SHORT, WHOLE, Outcome, Trial
+from benchmarks.chaos.trial import PEERS, SHORT, WHOLE, Trial
 from benchmarks.install import install
 from benchmarks.servers import SERVERS, VENV, Server
 

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.chaos.account import Outcome
 from benchmarks.chaos.scenarios import SCENARIOS
-from benchmarks.chaos.trial import Outcome
 from benchmarks.servers import PROJECT
 from benchmarks.tables import markdown
 

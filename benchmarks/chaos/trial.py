@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.chaos.account import Outcome, account
 from benchmarks.chaos.clients import Shape, Swarm, Tally, plain
 from benchmarks.chaos.journal import executions
 from benchmarks.chaos.target import Subject, Target, alive, eventually, running
@@ -35,27 +35,6 @@ WHOLE = Scale()
 # For peers, of which many reloads and broken deploys take long, and tell enough.
 PEERS = Scale(50, 10_000, 5, 500, 5.0, 100, 0, 0, 1_000)
 SHORT = Scale(20, 2_000, 4, 200, 2.0, 20, 2, 20, 200)
-
-
-@dataclass
-class Outcome:
-    """What it has cost: of `requests` so many were `lost`, or run `twice`; `in_killed` failed while
-    they were executed by a worker that was killed. Of `connections` so many were `dropped` while
-    idle. `wrong` is what else was not as it should be, `reasons` are some of the losses."""
-
-    requests: int = 0
-    lost: int = 0
-    in_killed: int = 0
-    twice: int = 0
-    connections: int = 0
-    dropped: int = 0
-    wrong: list[str] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-
-    @property
-    def spotless(self) -> bool:
-        """Whether nothing was lost but what was executed by workers that were killed."""
-        return not (self.lost or self.twice or self.dropped or self.wrong)
 
 
 class Trial:
@@ -123,33 +102,16 @@ class Trial:
             self.outcome.wrong.append(otherwise)
 
     def _account(self, tally: Tally, executed: dict[bytes, list[int]]) -> None:
-        outcome = self.outcome
-        outcome.requests += tally.sent
-        outcome.connections += tally.connections
-        outcome.dropped += tally.dropped
-        bad = {**tally.lost, **{name: f"status {it}" for name, it in tally.failed.items()}}
-        cut = Counter[int]()
-        for name, why in bad.items():
-            killed_with = self._killed & set(executed.get(name, ()))
-            # It may have been read by a worker that was killed before it began with it.
-            unbegun = name in tally.failed and name not in executed and self._killed
-            # Or sent when the client had the response of one that the worker was not done with.
-            behind = tally.behind.get(name) if name not in executed else None
-            cut[behind or 0] += 1
-            unfinished = behind in self._killed and cut[behind or 0] <= _AT_ONCE
-            if killed_with or unbegun or unfinished:
-                outcome.in_killed += 1
-            else:
-                outcome.lost += 1
-                outcome.reasons.append(why)
-        for name, pid in tally.answered.items():
-            if executed.get(name, []) != [pid]:
-                outcome.twice += 1
-        outcome.twice += sum(len(executed.get(name, ())) > 1 for name in bad)
+        more, sum_ = account(tally, executed, self._killed), self.outcome
+        sum_.requests += more.requests
+        sum_.lost += more.lost
+        sum_.in_killed += more.in_killed
+        sum_.twice += more.twice
+        sum_.connections += more.connections
+        sum_.dropped += more.dropped
+        sum_.reasons += more.reasons
 
 
-# So many requests at most is a worker in the middle of, whose connections have to be cut.
-_AT_ONCE = 4
 _RELOADED = r"reload to generation \d+ (done|aborted)|reload refused"
 
 

@@ -9,6 +9,10 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import report, tables
+from benchmarks.chaos import report as chaos
+from benchmarks.chaos.account import account
+from benchmarks.chaos.clients import Tally
+from benchmarks.chaos.journal import executions
 from benchmarks.loads import LOADS
 from benchmarks.measure import Plan
 from benchmarks.results import Results, load, save
@@ -157,3 +161,22 @@ def test_the_tables_and_charts_show_the_committed_results() -> None:
     charts = {path.name: path.read_text() for path in (here / "charts").glob("*.svg")}
     assert (here / "RESULTS.md").read_text() == report.document(committed)
     assert charts == report.drawn(committed)
+
+
+def test_the_table_of_losses_shows_the_committed_outcomes() -> None:
+    about, outcomes = chaos.load(ROOT / "benchmarks" / "chaos.json")
+    assert (ROOT / "benchmarks" / "CHAOS.md").read_text() == chaos.document(about, outcomes)
+    readme = (ROOT / "README.md").read_text()
+    assert chaos.with_table(readme, about, outcomes) == readme
+
+
+def test_a_worker_that_was_killed_excuses_no_more_than_what_it_can_have_been_executing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "journal").write_text(f"{'b':16} {77:8}\n")
+    tally = Tally(sent=8, answered={b"a": 5}, failed={b"x": 502}, lost={b"b": "closed"})
+    tally.lost |= {b"%d" % number: "reset" for number in range(6)}
+    tally.behind = {b"%d" % number: 77 for number in range(6)}
+    outcome = account(tally, executions(tmp_path / "journal"), killed={77})
+    assert (outcome.in_killed, outcome.lost, outcome.twice) == (2 + 4, 2, 1)
+    assert account(tally, {}, killed=set()).lost == 8

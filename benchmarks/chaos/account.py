@@ -1,0 +1,76 @@
+"""The account: what has become of each request, by what the clients saw and the app noted. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+from benchmarks.chaos.clients import Tally
+
+# So many requests at most is a worker in the middle of, whose connections have to be cut.
+AT_ONCE = 4
+
+
+@dataclass
+class Outcome:
+    """What it has cost: of `requests` so many were `lost`, or not run exactly once (`twice`);
+    `in_killed` failed while they were executed by a worker that was killed. Of `connections` so
+    many were `dropped` while idle. `wrong` is what else was not as it should be, `reasons` are
+    those of the losses."""
+
+    requests: int = 0
+    lost: int = 0
+    in_killed: int = 0
+    twice: int = 0
+    connections: int = 0
+    dropped: int = 0
+    wrong: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def spotless(self) -> bool:
+        """Whether nothing was lost but what was executed by workers that were killed."""
+        return not (self.lost or self.twice or self.dropped or self.wrong)
+
+
+def account(tally: Tally, executed: Mapping[bytes, Sequence[int]], killed: Set[int]) -> Outcome:
+    """The account of some clients.
+
+    Args:
+        tally: what they saw.
+        executed: the pids that have executed each request, by its id.
+        killed: the pids of workers that were killed.
+    """
+    outcome = Outcome(tally.sent, connections=tally.connections, dropped=tally.dropped)
+    bad = {**tally.lost, **{name: f"status {status}" for name, status in tally.failed.items()}}
+    cut = Counter[int]()
+    for name, why in bad.items():
+        if _excused(name, tally, executed, killed, cut):
+            outcome.in_killed += 1
+        else:
+            outcome.lost += 1
+            outcome.reasons.append(why)
+    for name, pid in tally.answered.items():
+        outcome.twice += list(executed.get(name, ())) != [pid]
+    outcome.twice += sum(len(executed.get(name, ())) > 1 for name in bad)
+    return outcome
+
+
+def _excused(
+    name: bytes,
+    tally: Tally,
+    executed: Mapping[bytes, Sequence[int]],
+    killed: Set[int],
+    cut: Counter[int],
+) -> bool:
+    """Whether a worker that was killed was in the middle of the request."""
+    if name in executed:
+        return bool(killed & set(executed[name]))
+    if name in tally.failed:
+        # Read by a worker that was killed before it began with it.
+        return bool(killed)
+    # Sent behind a response of which the worker had not noted that it is out.
+    before = tally.behind.get(name, 0)
+    cut[before] += 1
+    return before in killed and cut[before] <= AT_ONCE
