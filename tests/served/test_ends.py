@@ -6,6 +6,7 @@ worker; one that the worker has accepted itself ends with it, but never before i
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -13,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from http.client import RemoteDisconnected
+from http.client import HTTPException, RemoteDisconnected
 from pathlib import Path
 
 import pytest
@@ -286,6 +287,25 @@ def test_a_worker_that_is_killed_costs_only_what_it_executes(
         else:
             client.close()
             fast(client)
+
+
+@pytest.mark.parametrize("what", ["/close", "/nonsense", "/segfault"])
+def test_a_worker_that_turns_against_the_master_costs_only_its_own_request(
+    serve: Serve, kind: Mode, what: str
+) -> None:
+    server = serve("tests.apps.traitor:app", workers=1, **kind.settings)
+    idle = [server.client() for _ in range(4)]
+    for client in idle:
+        fast(client)
+    socks = [client.sock for client in idle]
+    since = server.mark()
+    with contextlib.suppress(HTTPException, ConnectionError):
+        server.client().ask(what)
+    server.wait_for(r"worker=1 gen=1 pid=\d+ ready", since)
+    for client, sock in zip(idle, socks, strict=True):
+        fast(client)
+        assert client.sock is sock
+    assert "error in the master" not in server.log
 
 
 def test_when_the_master_is_killed_what_runs_is_answered_and_the_worker_goes(
