@@ -7,13 +7,11 @@ worker; one that the worker has accepted itself ends with it, but never before i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import signal
 import socket
 import time
-from collections.abc import Callable
 from http.client import HTTPException, RemoteDisconnected
 from pathlib import Path
 
@@ -21,35 +19,12 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support.clients import Client, Load, read_all
+from tests.support.mix import APP, MIX, fast, slow
 from tests.support.modes import KINDS, Mode
 from tests.support.rawhttp import Wire, request
 from tests.support.server import PATIENCE, Server, alive, eventually
 
-APP = "tests.apps.mix:app"
-BODY = os.urandom(100_000)
-DIGEST = hashlib.sha256(BODY).hexdigest()
-STREAM = "".join(f"line {number}\n" for number in range(20))
-
 shared = pytest.mark.parametrize("mode", [Mode(each, "shared") for each in KINDS], ids=str)
-
-
-def fast(client: Client) -> None:
-    assert client.ask("/").text == "fast\n"
-
-
-def slow(client: Client) -> None:
-    assert client.ask("/slow?0.02").text == "slow\n"
-
-
-def streaming(client: Client) -> None:
-    assert client.ask("/stream").text == STREAM
-
-
-def upload(client: Client) -> None:
-    assert client.ask("/upload", "POST", BODY).text == DIGEST
-
-
-MIX: list[Callable[[Client], None]] = [fast, fast, slow, streaming, upload]
 
 
 class Held:

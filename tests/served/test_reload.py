@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import signal
 import socket
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Serve
-from tests.support.clients import Client, Load
+from tests.support.clients import Load
+from tests.support.mix import APP, MIX, fast
 from tests.support.modes import Mode
 from tests.support.server import Server, eventually, state
-
-APP = "tests.apps.mix:app"
-BODY = os.urandom(100_000)
-DIGEST = hashlib.sha256(BODY).hexdigest()
-STREAM = "".join(f"line {number}\n" for number in range(20))
-
-
-def fast(client: Client) -> None:
-    assert client.ask("/").text == "fast\n"
-
-
-def slow(client: Client) -> None:
-    assert client.ask("/slow?0.05").text == "slow\n"
-
-
-def streaming(client: Client) -> None:
-    assert client.ask("/stream").text == STREAM
-
-
-def upload(client: Client) -> None:
-    assert client.ask("/upload", "POST", BODY).text == DIGEST
-
-
-MIX: list[Callable[[Client], None]] = [fast, fast, fast, slow, streaming, upload]
 
 
 def load(server: Server, **options: object) -> Load:

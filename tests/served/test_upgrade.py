@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ import pytest
 from prefork import __version__
 from tests.conftest import Serve
 from tests.support.clients import Client, Load, UnixClient
+from tests.support.mix import APP, MIX, fast
 from tests.support.modes import Mode
 from tests.support.rawhttp import Wire, running
 from tests.support.server import (
@@ -28,30 +27,6 @@ from tests.support.server import (
     eventually,
     fds,
 )
-
-APP = "tests.apps.mix:app"
-BODY = os.urandom(100_000)
-DIGEST = hashlib.sha256(BODY).hexdigest()
-STREAM = "".join(f"line {number}\n" for number in range(20))
-
-
-def fast(client: Client) -> None:
-    assert client.ask("/").text == "fast\n"
-
-
-def slow(client: Client) -> None:
-    assert client.ask("/slow?0.05").text == "slow\n"
-
-
-def streaming(client: Client) -> None:
-    assert client.ask("/stream").text == STREAM
-
-
-def upload(client: Client) -> None:
-    assert client.ask("/upload", "POST", BODY).text == DIGEST
-
-
-MIX: list[Callable[[Client], None]] = [fast, fast, fast, slow, streaming, upload]
 
 
 def upgrade(server: Server) -> None:
