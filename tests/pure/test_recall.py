@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 import pytest
 from hypothesis import settings
@@ -25,12 +26,21 @@ WORKERS = 4
 which = st.integers(0, 1000)
 
 
+class Life(Enum):
+    """Whether a worker's process takes any step."""
+
+    RUNS = "runs"
+    STOPPED = "stopped"  # until it goes on
+    DEAD = "dead"  # until the master has seen it
+
+
 @dataclass(eq=False)
 class Worker:
     """A worker as the protocol knows it; `app` is the loan whose request it executes."""
 
     row: Row
     gate: Gate
+    life: Life = Life.RUNS
     held: dict[int, int] = field(default_factory=dict)  # connections by loan
     app: int | None = None
     unsent: list[Report] = field(default_factory=list)
@@ -87,10 +97,29 @@ class Service(RuleBasedStateMachine):
     def retire(self, index: int) -> None:
         self.dispatch.leave(self.pick(index))
 
-    @precondition(lambda self: len(self.workers) > 1)
+    @precondition(lambda self: self.some(runs))
+    @rule(index=which)
+    def stop(self, index: int) -> None:
+        """Between any two steps: others go on for as long as they like."""
+        self.pick(index, runs).life = Life.STOPPED
+
+    @precondition(lambda self: self.some(is_stopped))
+    @rule(index=which)
+    def go_on(self, index: int) -> None:
+        self.pick(index, is_stopped).life = Life.RUNS
+
+    @precondition(lambda self: len([each for each in self.workers if not is_dead(each)]) > 1)
     @rule(index=which)
     def die(self, index: int) -> None:
-        worker = self.pick(index)
+        """The master does not know yet: it may lend to the dead, and take from them."""
+        worker = self.pick(index, lambda worker: not is_dead(worker))
+        worker.life = Life.DEAD
+        worker.unsent.clear()
+
+    @precondition(lambda self: self.some(is_dead))
+    @rule(index=which)
+    def bury(self, index: int) -> None:
+        worker = self.pick(index, is_dead)
         self.workers.remove(worker)
         self.free_rows.append(worker.row.number)
         self.dispatch.leave(worker)
@@ -322,15 +351,27 @@ class Service(RuleBasedStateMachine):
         return able[index % len(able)]
 
 
+def runs(worker: Worker) -> bool:
+    return worker.life is Life.RUNS
+
+
+def is_stopped(worker: Worker) -> bool:
+    return worker.life is Life.STOPPED
+
+
+def is_dead(worker: Worker) -> bool:
+    return worker.life is Life.DEAD
+
+
 def in_loop(worker: Worker) -> bool:
-    return worker.app is None
+    return runs(worker) and worker.app is None
 
 
 def in_app(worker: Worker) -> bool:
-    return worker.app is not None
+    return runs(worker) and worker.app is not None
 
 
-Service.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+Service.TestCase.settings = settings(max_examples=400, stateful_step_count=60, deadline=None)
 TestService = Service.TestCase
 
 
