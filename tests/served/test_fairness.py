@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support.clients import Client
-from tests.support.modes import DISPATCHES
+from tests.support.modes import DISPATCHES, THREADS, Mode
 from tests.support.rawhttp import Wire, request
 from tests.support.server import (
     PATIENCE,
@@ -454,6 +454,34 @@ def test_every_request_is_executed_once_though_connections_move(
     assert [wrong for client in clients for wrong in client.wrong] == []
     assert Counter((tmp_path / "notes").read_text().split()) == Counter(asked)
     assert sum(client.moves for client in clients) > 10
+    assert "nonsense" not in server.log
+    assert "error in the" not in server.log
+
+
+def test_no_request_is_executed_twice_though_workers_are_killed(
+    serve: Serve, kind: Mode, tmp_path: Path
+) -> None:
+    """One that was executed when its worker died is lost, and said to be: 502 or cut."""
+    server = serve(APP, workers=4, **kind.settings)
+    most = {"sync": 1, "threads": THREADS, "gevent": 24}[kind.kind]
+    clients = [Noter(server, number, requests=150) for number in range(24)]
+    for client in clients:
+        client.start()
+    kills = 8  # of each slot two: those who die more often are replaced later each time
+    for number in range(kills):
+        time.sleep(0.2)
+        eventually(lambda: len(server.workers()) == 4, "all workers to serve")
+        os.kill(server.workers()[number % 4 + 1], signal.SIGKILL)
+    for client in clients:
+        client.join()
+    noted = Counter((tmp_path / "notes").read_text().split())
+    assert max(noted.values()) == 1
+    asked = {name for client in clients for name in client.asked}
+    wrong = {each.partition(":")[0] for client in clients for each in client.wrong}
+    assert asked - wrong <= set(noted), "answered, but never executed"
+    assert not [each for client in clients for each in client.wrong if "answered with" in each]
+    # Each kill costs what the worker was in, and nothing else.
+    assert len(wrong) <= kills * most
     assert "nonsense" not in server.log
     assert "error in the" not in server.log
 

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Serve
 from tests.support.modes import Mode
 from tests.support.rawhttp import Wire, request
@@ -144,3 +146,64 @@ def _stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+# What reaches the master from a worker that has gone mad.
+
+_MAD = """
+import ctypes, gc, os, time
+from prefork.wire import messages
+def channel():
+    from prefork.worker.main import Worker
+    [worker] = [each for each in gc.get_objects() if isinstance(each, Worker)]
+    return worker._channel._sock
+deeds = {
+    '/nonsense': lambda: channel().send(b'nonsense'),
+    '/unknown': lambda: channel().send(messages.encode(messages.Closed([12345]))),
+    '/shut': lambda: channel().shutdown(2),
+    '/crash': lambda: ctypes.string_at(0),
+}
+def app(environ, start_response):
+    if environ['PATH_INFO'] in deeds:
+        deeds[environ['PATH_INFO']]()
+        time.sleep(600)
+    body = str(os.getpid()).encode()
+    start_response('200 OK', [('Content-Length', str(len(body)))])
+    return [body]
+"""
+
+
+@pytest.mark.parametrize(
+    ("deed", "status", "said"),
+    [
+        ("nonsense", 504, "wrote nonsense on its channel"),
+        ("unknown", 504, "wrote nonsense on its channel"),
+        ("crash", 502, "was killed by SIGSEGV"),
+    ],
+)
+def test_a_worker_that_goes_mad_costs_only_what_it_executes(
+    serve: Serve, kind: Mode, tmp_path: Path, deed: str, status: int, said: str
+) -> None:
+    (tmp_path / "mad.py").write_text(_MAD)
+    server = serve("mad:app", workers=2, **kind.settings)
+    kept = [server.client() for _ in range(4)]
+    socks = [(client.ask("/"), client.sock)[1] for client in kept]
+    assert server.client().ask(f"/{deed}").status == status
+    server.wait_for(said)
+    assert [client.ask("/").status for client in kept] == [200] * 4
+    assert [client.sock for client in kept] == socks
+    assert server.stop() == 0
+    assert "error in the master" not in server.log
+
+
+def test_a_worker_that_closes_its_channel_is_replaced(
+    serve: Serve, kind: Mode, tmp_path: Path
+) -> None:
+    """What it has besides it may end, as it takes the master for dead."""
+    (tmp_path / "mad.py").write_text(_MAD)
+    server = serve("mad:app", workers=1, **kind.settings)
+    mad = str(server.workers()[1])
+    assert server.client().ask("/shut").status == 504
+    server.wait_for(f"pid={mad} was killed by SIGKILL")
+    assert server.client().ask("/").text != mad
+    assert "error in the master" not in server.log
