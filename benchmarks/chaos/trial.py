@@ -111,6 +111,7 @@ class Trial:
         sum_.requests += more.requests
         sum_.lost += more.lost
         sum_.in_killed += more.in_killed
+        sum_.behind += more.behind
         sum_.twice += more.twice
         sum_.connections += more.connections
         sum_.dropped += more.dropped
