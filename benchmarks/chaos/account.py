@@ -15,13 +15,15 @@ AT_ONCE = 4
 @dataclass
 class Outcome:
     """What it has cost: of `requests` so many were `lost`, or not run exactly once (`twice`);
-    `in_killed` failed while they were executed by a worker that was killed. Of `connections` so
-    many were `dropped` while idle. `wrong` is what else was not as it should be, `reasons` are
-    those of the losses."""
+    `in_killed` failed in a worker that was killed, of which `behind` were not begun: they came
+    behind a response that the worker had not noted to be out. Of `connections` so many were
+    `dropped` while idle. `wrong` is what else was not as it should be, `reasons` are those of the
+    losses."""
 
     requests: int = 0
     lost: int = 0
     in_killed: int = 0
+    behind: int = 0
     twice: int = 0
     connections: int = 0
     dropped: int = 0
@@ -48,6 +50,7 @@ def account(tally: Tally, executed: Mapping[bytes, Sequence[int]], killed: Set[i
     for name, why in bad.items():
         if _excused(name, tally, executed, killed, cut):
             outcome.in_killed += 1
+            outcome.behind += name in tally.behind and name not in executed
         else:
             outcome.lost += 1
             outcome.reasons.append(why)

@@ -3,7 +3,7 @@
 A client has one connection. It sends a request when it is told to, or as soon as the one before is
 answered, and connects anew only when its connection has come to an end. What was sent and not
 answered is lost, whatever the reason; a connection that ends while nothing was asked on it is
-*dropped*, unless that was announced by `Connection: close`.
+*dropped*, unless that was announced by `Connection: close`. An answer to nothing is *unasked*.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import random
 import re
 import select
 import socket
@@ -19,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 
 HOST = "127.0.0.1"
@@ -26,6 +28,8 @@ HOST = "127.0.0.1"
 PATIENCE = 40.0
 # The second half of a body is sent so many seconds after the first.
 _SPLIT_SECONDS = 0.003
+
+_ESTABLISHED = 1  # a tcp_info's state: netinet/tcp.h
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
@@ -63,8 +67,8 @@ def pair(names: Sequence[bytes], extra: bytes) -> tuple[bytes, bytes]:
 class Tally:
     """What has become of all requests: `answered` with the pid that has answered, `failed` with
     the status of an answer that was no good one, `lost` with the reason, `behind` with the pid that
-    has answered the one before it on the connection; and how many connections there were, and were
-    dropped."""
+    has answered the one before it on the connection; how many connections there were, and were
+    dropped; and how many of them brought something `unasked`."""
 
     sent: int = 0
     answered: dict[bytes, int] = field(default_factory=dict)
@@ -73,6 +77,7 @@ class Tally:
     behind: dict[bytes, int] = field(default_factory=dict)
     connections: int = 0
     dropped: int = 0
+    unasked: int = 0
 
 
 class _Client:
@@ -128,6 +133,7 @@ class Swarm:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoll.register(self._wake_read, select.EPOLLIN)
         self._stopping = False
+        self._end_expected = False
         self._end = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -150,6 +156,16 @@ class Swarm:
     def ask(self) -> None:
         """Have each client that waits for nothing send a request now."""
         self._tell(self._ask_all)
+
+    def ask_within(self, seconds: float) -> None:
+        """The same, but each at a moment of its own, and none later than this."""
+        end = time.monotonic() + seconds
+        self._tell(lambda: self._ask_until(end))
+
+    def expect_the_end(self) -> None:
+        """The server is about to end: from now on, who has no connection any more has no wish for
+        another, and may be left without a word. What is sent still has to be answered."""
+        self._end_expected = True
 
     def stop(self) -> None:
         """Ask no more, wait for the answers that are due, and close all connections."""
@@ -208,12 +224,21 @@ class Swarm:
         for client in self._clients:
             self._ask(client)
 
+    def _ask_until(self, end: float) -> None:
+        for client in self._clients:
+            wait = random.random() * (end - time.monotonic())
+            self._do_later(max(0.0, wait), partial(self._ask_in_time, client, end))
+
+    def _ask_in_time(self, client: _Client, end: float) -> None:
+        if time.monotonic() <= end:
+            self._ask(client)
+
     # A client.
 
     def _ask(self, client: _Client) -> None:
         if self._stopping or client.due:
             return
-        if client.sock is None and not self._connect(client):
+        if client.sock is None and (self._end_expected or not self._connect(client)):
             return
         names = [b"%016x" % next(self._names) for _ in range(2 if client.shape is pair else 1)]
         client.due.extend(names)
@@ -257,12 +282,23 @@ class Swarm:
         except BlockingIOError:
             sent = 0  # it is not connected yet
         except OSError as error:
+            if self._end_expected:
+                self._withdraw(client)
             self._end_of(client, f"sending: {error.strerror}")
             self._next(client, self._pause)
+            return
+        if self._end_expected and sent and _server_has_ended(client.sock):
+            self._withdraw(client)
+            self._end_of(client, "")
             return
         client.rest = client.rest[sent:]
         events = select.EPOLLIN | (select.EPOLLOUT if client.rest else 0)
         self._epoll.modify(client.sock.fileno(), events)
+
+    def _withdraw(self, client: _Client) -> None:
+        """The server had ended the connection before it was sent anything: nothing was asked."""
+        self.tally.sent -= len(client.due)
+        client.due.clear()
 
     def _ready(self, client: _Client, events: int) -> None:
         assert client.sock is not None
@@ -285,7 +321,7 @@ class Swarm:
 
     def _ended(self, client: _Client, why: str) -> None:
         """The server has ended the connection."""
-        if not client.due and not client.received:
+        if not client.due and not client.received and not self._end_expected:
             self.tally.dropped += 1
         self._end_of(client, why)
         self._next(client, self._pause)
@@ -293,21 +329,26 @@ class Swarm:
     def _read(self, client: _Client) -> None:
         """Take the responses that have arrived whole."""
         while client.received:
+            if not client.due:
+                self._tell_of_unasked(client)
+                return
             head, found, rest = client.received.partition(b"\r\n\r\n")
             length = _LENGTH.search(head)
             size = int(length[1]) if length else 0
             if not found or len(rest) < size:
                 return
             client.received = rest[size:]
-            if not client.due:
-                self._end_of(client, "")
-                return
             self._take(client, client.due.popleft(), head, rest[:size])
             if _CLOSE.search(head) or head.startswith(b"HTTP/1.0"):
                 self._end_of(client, "closed as announced, before the other request of a pair")
-            if not client.due:
-                self._next(client, self._pause)
-                return
+        if not client.due:
+            self._next(client, self._pause)
+
+    def _tell_of_unasked(self, client: _Client) -> None:
+        """An answer to nothing would be taken for the answer to the next request."""
+        self.tally.unasked += 1
+        self._end_of(client, "")
+        self._next(client, self._pause)
 
     def _take(self, client: _Client, name: bytes, head: bytes, body: bytes) -> None:
         status = int(head[9:12])
@@ -342,3 +383,8 @@ class Swarm:
         client.due.clear()
         client.answered_by = 0
         client.received = client.rest = b""
+
+
+def _server_has_ended(sock: socket.socket) -> bool:
+    """Whether the server's end of the connection is here already: tcp(7), TCP_INFO."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED

@@ -66,7 +66,8 @@ def document(about: dict[str, Any], outcomes: Outcomes) -> str:
 EXPLANATION = """\
 A cell says how many requests were lost, of how many; **0** where nothing at all was. Not counted as
 lost are requests that a worker was in the middle of when it was killed: "k" says how many these
-were. "d" are idle connections that were closed without a word, "twice" requests that were executed
+were, some of them sent behind a response of which the worker had not noted yet that it was out. "d"
+are idle connections that were closed without a word, "twice" requests that were executed
 more than once."""
 
 
@@ -116,10 +117,20 @@ def _details(of_server: dict[str, Outcome]) -> str:
             one.requests,
             one.lost,
             one.in_killed,
+            one.behind,
             one.twice,
             one.connections,
             one.dropped,
         )
         rows.append([f"({letter})", *map(str, numbers), why])
-    head = ["", "requests", "lost", "in a killed worker", "twice", "connections", "dropped idle"]
+    head = [
+        "",
+        "requests",
+        "lost",
+        "in a killed worker",
+        "of these behind a response",
+        "twice",
+        "connections",
+        "dropped idle",
+    ]
     return markdown([*head, "why"], rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import time
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from benchmarks.chaos.trial import Trial
 
 # A request counts as sent at the moment at which a worker retires if it is sent so soon after.
 _MOMENT = 0.005
+# A reload is under way so many seconds after its signal.
+_UNDER_WAY = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def moments(trial: Trial) -> None:
 
 
 def _ask_at_each_retirement(trial: Trial, target: Target, clients: Swarm) -> int:
-    """Reload; how many clients have asked in the moment of a retirement."""
-    since, asked = target.mark(), 0
+    """Reload; how many requests were sent in the moment of a retirement."""
+    since, sent = target.mark(), clients.tally.sent
     before = set(target.family())
     target.send(signal.SIGHUP)
     end = time.monotonic() + 20.0
@@ -75,16 +76,15 @@ def _ask_at_each_retirement(trial: Trial, target: Target, clients: Swarm) -> int
         )
         if retired > seen:
             seen = retired
-            time.sleep(random.random() * _MOMENT)
-            asked += clients.connected or 1
-            clients.ask()
+            clients.ask_within(_MOMENT)
         if target.ours and "reload to generation" in target.log[since:].partition("begun")[2]:
             break
         if not target.ours and seen == len(before):
             break
         time.sleep(0.0005)
+    time.sleep(_MOMENT)
     eventually(lambda: not clients.waiting)
-    return asked
+    return clients.tally.sent - sent
 
 
 def kills(trial: Trial) -> None:
@@ -151,18 +151,17 @@ def broken_deploys(trial: Trial) -> None:
             mistakes["probe"] = _FAILING_PROBE
         for what, code in mistakes.items():
             target.deploy(code)
-            trial.reload(target)
+            trial.reload(target, refused=True)
             if not target.lives:
                 trial.check(False, f"the service ended after: {what}")
                 return
             target.deploy()
             trial.reload(target)
-        if target.ours:
-            target.configure({"workers": '"many"'})
-            trial.reload(target)
+        for workers in ('"many"', "[") if target.ours else ():
+            target.configure({"workers": workers})
+            trial.reload(target, refused=True)
             target.configure(settings)
             trial.reload(target)
-            trial.check("aborted" in target.log, "no broken deploy was refused")
         crashed = target.directory / "crashed"
         trial.crashed([int(pid) for pid in crashed.read_text().split()] if crashed.exists() else [])
 
@@ -179,9 +178,10 @@ def storms(trial: Trial) -> None:
             target.send(signal.SIGHUP)
         clients.wait_for(len(clients.tally.answered) + trial.scale.requests // 30, 60.0)
         trial.check(target.lives, "the service ended")
-        # Who is answered before the end is told so; who comes after it finds nobody.
-        clients.stop()
+        # Who is answered from now on is told so; who comes later finds nobody.
+        clients.expect_the_end()
         target.send(signal.SIGHUP)
+        time.sleep(_UNDER_WAY)
         target.send(signal.SIGTERM)
         trial.check(target.wait() is not None, "it did not stop")
 
@@ -255,12 +255,13 @@ def _crash(trial: Trial, target: Target, clients: Swarm) -> None:
 def orphans(trial: Trial) -> None:
     """(j) The master is killed: no worker stays, and the port is free."""
     with trial.target() as target:
-        with trial.clients(target, count=10, pause=0.01) as clients:
-            clients.wait_for(50)
-        family = target.family()
-        os.kill(target.pid, signal.SIGKILL)
-        target.wait()
-        gone = eventually(lambda: not any(map(alive, family)), 5.0)
+        with trial.clients(target, pause=0.01) as clients:
+            clients.wait_for(trial.scale.requests // 100)
+            family = target.family()
+            clients.expect_the_end()
+            os.kill(target.pid, signal.SIGKILL)
+            target.wait()
+            gone = eventually(lambda: not any(map(alive, family)), 5.0)
         trial.check(gone, f"{sum(map(alive, family))} processes stay after 5 s")
         trial.check(port_is_free(target.port), "the port is taken")
         for pid in filter(alive, family):

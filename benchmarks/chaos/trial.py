@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -73,14 +74,18 @@ class Trial:
         swarm = Swarm(target.port, count or self.scale.clients, shapes, close, eager, pause)
         with swarm:
             yield swarm
+        unasked = swarm.tally.unasked
+        self.check(not unasked, f"{unasked} connections with an answer to nothing")
         self._account(swarm.tally, executions(target.journal))
 
-    def reload(self, target: Target) -> None:
-        """Replace all workers, and wait until that is done."""
+    def reload(self, target: Target, refused: bool = False) -> None:
+        """Replace all workers, and wait until that is done, or is `refused` as it should be."""
         since, before = target.mark(), set(target.family())
         target.send(signal.SIGHUP)
         if target.ours:
-            self.check(target.wait_for(_RELOADED, since), "a reload did not end")
+            self.check(target.wait_for(f"{_DONE}|{_REFUSED}", since), "a reload did not end")
+            as_wanted = re.search(_REFUSED if refused else _DONE, target.log[since:])
+            self.check(bool(as_wanted), f"a reload was {'not ' if refused else ''}refused")
         else:
             eventually(lambda: not before & _living(target), 15.0)
             # It is not said when the new ones serve.
@@ -106,13 +111,15 @@ class Trial:
         sum_.requests += more.requests
         sum_.lost += more.lost
         sum_.in_killed += more.in_killed
+        sum_.behind += more.behind
         sum_.twice += more.twice
         sum_.connections += more.connections
         sum_.dropped += more.dropped
         sum_.reasons += more.reasons
 
 
-_RELOADED = r"reload to generation \d+ (done|aborted)|reload refused"
+_DONE = r"reload to generation \d+ done"
+_REFUSED = r"reload to generation \d+ aborted|reload refused"
 
 
 def _living(target: Target) -> set[int]:

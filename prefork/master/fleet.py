@@ -273,7 +273,9 @@ class Fleet:
         if rollout.baking in new and rollout.baking.phase in IN_THE_RING:
             # The one that it was to replace still serves.
             self._retire(rollout.baking, now)
-        replaced = {each.slot for each in new if each.phase in IN_THE_RING}
+        # Those beyond the old size just go: a way back over them would never end.
+        kept = range(1, self.size + 1)
+        replaced = {each.slot for each in new if each.phase in IN_THE_RING and each.slot in kept}
         back = self.generation if self._can_return() else None
         took = now - rollout.since
         slots = tuple(sorted(replaced))

@@ -21,7 +21,7 @@ from prefork.wire.gate import Gate
 from prefork.wire.messages import Closed, Loan, Released, Report, Returned, Room
 from prefork.wire.recall import is_recalled, to_drop
 from prefork.worker.connection import Connection
-from prefork.worker.lingering import Lingering, reset_on_close, shut_down
+from prefork.worker.lingering import Lingering, reset_on_close, shut_down, shut_down_if_quiet
 from prefork.worker.service import Service
 from prefork.worker.transport import SocketTransport, Waiting
 
@@ -241,10 +241,11 @@ class Engine:
 
     def _end(self, connection: Connection) -> None:
         """Close the connection, unless a request has arrived on it."""
-        if _has_data(connection.fd):
-            connection.readable()
-        else:
+        # Now, not when the master hears of it: a request that came until then would be lost.
+        if shut_down_if_quiet(connection.fd):
             connection.close()
+        else:
+            connection.readable()
 
     def _end_pinned(self, fd: int, state: int) -> None:
         """Do as the master does with the others."""

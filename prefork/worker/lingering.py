@@ -12,6 +12,7 @@ from _socket import socket as Socket  # noqa: N812  the one that gevent does not
 from collections.abc import Callable
 from os import close as close_fd
 from os import read
+from select import POLLIN, poll
 from time import monotonic
 from typing import Any
 
@@ -87,6 +88,25 @@ def shut_down(fd: int, how: int = SHUT_RDWR) -> None:
         pass
     finally:
         sock.detach()
+
+
+def shut_down_if_quiet(fd: int) -> bool:
+    """Send the client the end, unless it has sent something; whether that was done.
+
+    What arrives between the look and the end is lost: as little as can be stands between them.
+    """
+    poller = poll()
+    poller.register(fd, POLLIN)
+    sock = Socket(AF_UNIX, SOCK_STREAM, 0, fd)
+    try:
+        if poller.poll(0):
+            return False
+        sock.shutdown(SHUT_WR)
+    except OSError:
+        pass  # it is shut down already
+    finally:
+        sock.detach()
+    return True
 
 
 def reset_on_close(fd: int) -> None:

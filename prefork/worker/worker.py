@@ -29,6 +29,9 @@ from prefork.wsgi import App
 # Idle connections that nobody can take over are ended after this part of kill_timeout, so that
 # there is time left for what has arrived on them.
 _LAST_CALL = 0.9
+# At a stop clients hear of the end with an answer if they ask within so many seconds: a request
+# that crosses the end of its connection, of which nobody has told the client, is lost.
+_FAREWELL = 0.1
 
 _log = logging.getLogger("prefork.worker")
 
@@ -55,6 +58,8 @@ class Worker:
         self._announcement = loop.async_()
         # Connections that can't be given back stay until their next request, or this.
         self._end_pinned = loop.timer(_LAST_CALL * assignment.settings.kill_timeout)
+        # At a stop, those that go on asking are told with an answer; all others after this.
+        self._end_idle = loop.timer(_FAREWELL)
         self._recycling = Recycling(assignment.settings)
         self._recycling_timer = loop.timer(INTERVAL, INTERVAL)
         self._failure: BootError | None = None
@@ -130,7 +135,8 @@ class Worker:
             flags = self._assignment.row.flags
             flags[RETIRING] = flags[ALONE] = 1
             self._accepting.end(all_that_waits=True)
-            self._engine.end_idle()
+            if not self._end_idle.active:
+                self._end_idle.start(self._engine.end_idle)
             self._exit_if_empty()
         elif action is Action.EXIT:
             self._kind.stop()
@@ -162,6 +168,7 @@ class Worker:
             self._outbox,
             self._announcement,
             self._end_pinned,
+            self._end_idle,
             self._recycling_timer,
             self._terminations,
         ):

@@ -179,4 +179,5 @@ def test_a_worker_that_was_killed_excuses_no_more_than_what_it_can_have_been_exe
     tally.behind = {b"%d" % number: 77 for number in range(6)}
     outcome = account(tally, executions(tmp_path / "journal"), killed={77})
     assert (outcome.in_killed, outcome.lost, outcome.twice) == (2 + 4, 2, 1)
+    assert outcome.behind == 4
     assert account(tally, {}, killed=set()).lost == 8

@@ -624,6 +624,19 @@ def test_a_failure_on_the_way_back_is_tried_again() -> None:
     assert isinstance(replace_slot(crew, 1)[-1], WentBack)
 
 
+def test_the_way_back_from_a_reload_that_was_to_grow_ends() -> None:
+    crew = Crew(1, preload=True).started()
+    crew.fleet.reload(3, crew.now, preload=True)
+    crew.act()
+    crew.ready(crew.mold(2))
+    crew.ready(crew.the(Phase.BOOTING))
+    assert crew.serving() == [(1, 1), (2, 2)]
+    crew.exit(crew.the(Phase.BOOTING), "exited with status 3")
+    crew.exit(crew.mold(2))
+    assert crew.fleet.rollout is None
+    assert crew.serving() == [(1, 1)]
+
+
 def test_without_a_mold_of_the_old_code_the_slots_that_were_replaced_stay() -> None:
     crew = Crew(2).started()
     crew.reload()

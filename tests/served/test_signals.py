@@ -19,7 +19,8 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients import Client, Load, read_all
 from tests.support.command import launched
-from tests.support.server import PATIENCE, Server, alive, children, eventually
+from tests.support.modes import Mode
+from tests.support.server import PATIENCE, Server, alive, children, eventually, state
 
 APP = "tests.apps.probe:app"
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -499,6 +500,26 @@ def test_term_answers_what_waits_in_the_kernels_backlog(serve: Serve) -> None:
     for client in clients:
         assert read_all(client).startswith(b"HTTP/1.1 200 OK")
         client.close()
+    assert server.wait() == 0
+
+
+def test_at_a_stop_a_client_hears_of_the_end_before_the_master_does(
+    serve: Serve, kind: Mode
+) -> None:
+    server = serve(APP, **kind.settings)
+    client = server.client()
+    client.ask("/")
+    (worker,) = server.workers().values()
+    os.kill(worker, signal.SIGSTOP)
+    server.send(signal.SIGTERM)
+    server.wait_for("draining")
+    # It has told its worker when it waits again.
+    eventually(lambda: state(server.pid) == "S", "the master to wait")
+    server.send(signal.SIGSTOP)
+    eventually(lambda: state(server.pid) == "T", "the master to be stopped")
+    os.kill(worker, signal.SIGCONT)
+    assert client.sock.recv(1) == b""
+    server.send(signal.SIGCONT)
     assert server.wait() == 0
 
 
