@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 from collections.abc import Callable
 from time import monotonic
@@ -73,7 +74,7 @@ class Master:
         self._lending = Lending(self._poller, board, listeners, by_workers, idle_timeout(settings))
         infos = tuple(listener.info for listener in listeners)
         sockets = tuple(listener.sock for listener in listeners) if by_workers else ()
-        surroundings = Surroundings(board, Gates(), infos, sockets, logs)
+        surroundings = Surroundings(os.getpid(), board, Gates(), infos, sockets, logs)
         births = Births(self._fleet, self._poller, surroundings, self._disown)
         self._workers = Workers(
             self._fleet, self._lending, self._poller, self._settings, births, self._adopt

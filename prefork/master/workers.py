@@ -261,7 +261,9 @@ class Workers:
         """Handle the worker's reports, and survive whatever it writes."""
         worker = link.worker
         try:
-            for report, _ in link.channel.receive():
+            for report, fds in link.channel.receive():
+                for fd in fds:
+                    os.close(fd)  # nobody has asked for any
                 handler = handlers.get(type(report))
                 if handler is not None:
                     handler(link, report)

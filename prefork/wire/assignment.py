@@ -25,10 +25,11 @@ class ListenerInfo:
 class Surroundings:
     """What all workers share.
 
-    `sockets` are the listeners if the workers are to accept for themselves, in the order of
-    `listeners`, else none.
+    `master` is the pid of their parent. `sockets` are the listeners if the workers are to accept
+    for themselves, in the order of `listeners`, else none.
     """
 
+    master: int
     board: Board
     gates: Gates
     listeners: tuple[ListenerInfo, ...]

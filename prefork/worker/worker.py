@@ -32,6 +32,9 @@ _LAST_CALL = 0.9
 # At a stop clients hear of the end with an answer if they ask within so many seconds: a request
 # that crosses the end of its connection, of which nobody has told the client, is lost.
 _FAREWELL = 0.1
+# A process that dies closes its fds first, and then its children get another parent: so many
+# seconds after the end of the channel it is known whether the master is dead.
+_MOURNING = 0.1
 
 _log = logging.getLogger("prefork.worker")
 
@@ -60,6 +63,7 @@ class Worker:
         self._end_pinned = loop.timer(_LAST_CALL * assignment.settings.kill_timeout)
         # At a stop, those that go on asking are told with an answer; all others after this.
         self._end_idle = loop.timer(_FAREWELL)
+        self._mourning = loop.timer(_MOURNING)
         self._recycling = Recycling(assignment.settings)
         self._recycling_timer = loop.timer(INTERVAL, INTERVAL)
         self._failure: BootError | None = None
@@ -169,6 +173,7 @@ class Worker:
             self._announcement,
             self._end_pinned,
             self._end_idle,
+            self._mourning,
             self._recycling_timer,
             self._terminations,
         ):
@@ -203,10 +208,21 @@ class Worker:
                 self._obey(command, fds)
         except ChannelClosed:
             self._inbox.stop()
-            # Whoever reads our log may be gone as well.
-            self._assignment.surroundings.logs.patient(False)
-            _log.warning("the master is gone: finishing what runs")
-            self._apply(Event.ORPHANED)
+            self._mourning.start(self._bereaved)
+
+    def _bereaved(self) -> None:
+        """The channel has come to its end: with the master, or by what the app has done to it. Then
+        the connections are the master's as before, which needs only this process to end."""
+        surroundings = self._assignment.surroundings
+        if os.getppid() == surroundings.master:
+            _log.error("the channel to the master is broken: leaving everything to it")
+            self._engine.failed = True
+            self._kind.stop()
+            return
+        # Whoever reads our log may be gone as well.
+        surroundings.logs.patient(False)
+        _log.warning("the master is gone: finishing what runs")
+        self._apply(Event.ORPHANED)
 
     def _obey(self, command: messages.Command, fds: list[int]) -> None:
         if isinstance(command, messages.Lend):

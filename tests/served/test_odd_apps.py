@@ -84,7 +84,7 @@ def test_an_error_of_ours_ends_the_worker_and_no_connection(
         "import gc\n"
         "def app(environ, start_response):\n"
         "    if environ['PATH_INFO'] == '/break':\n"
-        "        from prefork.worker.main import Worker\n"
+        "        from prefork.worker.worker import Worker\n"
         "        [worker] = [each for each in gc.get_objects() if isinstance(each, Worker)]\n"
         "        worker._obey = None\n" + _TAIL
     )
@@ -161,6 +161,7 @@ deeds = {
     '/nonsense': lambda: channel().send(b'nonsense'),
     '/unknown': lambda: channel().send(messages.encode(messages.Closed([12345]))),
     '/shut': lambda: channel().shutdown(2),
+    '/close': lambda: os.close(channel().fileno()),
     '/crash': lambda: ctypes.string_at(0),
 }
 def app(environ, start_response):
@@ -196,14 +197,18 @@ def test_a_worker_that_goes_mad_costs_only_what_it_executes(
     assert "error in the master" not in server.log
 
 
-def test_a_worker_that_closes_its_channel_is_replaced(
-    serve: Serve, kind: Mode, tmp_path: Path
+@pytest.mark.parametrize("deed", ["shut", "close"])
+def test_a_worker_that_loses_its_channel_costs_only_what_it_executes(
+    serve: Serve, kind: Mode, tmp_path: Path, deed: str
 ) -> None:
-    """What it has besides it may end, as it takes the master for dead."""
     (tmp_path / "mad.py").write_text(_MAD)
     server = serve("mad:app", workers=1, **kind.settings)
-    mad = str(server.workers()[1])
-    assert server.client().ask("/shut").status == 504
-    server.wait_for(f"pid={mad} was killed by SIGKILL")
-    assert server.client().ask("/").text != mad
+    mad = server.workers()[1]
+    kept = [server.client() for _ in range(4)]
+    socks = [(client.ask("/"), client.sock)[1] for client in kept]
+    # It ends itself, or is killed if it can't.
+    assert server.client().ask(f"/{deed}").status in (502, 504)
+    server.wait_for(rf"pid={mad} (exited with status 1|was killed by SIGKILL)")
+    assert str(mad) not in [client.ask("/").text for client in kept]
+    assert [client.sock for client in kept] == socks
     assert "error in the master" not in server.log
