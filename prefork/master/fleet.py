@@ -146,6 +146,7 @@ class Fleet:
         `bake` seconds. Not while a rollout is under way."""
         assert self.rollout is None
         self.newest += 1
+        self._preloaded &= {self.generation}
         if preload:
             self._preloaded.add(self.newest)
         self.rollout = Rollout(self.newest, set(range(1, size + 1)), size, self.size, now, bake)
