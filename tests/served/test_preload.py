@@ -108,8 +108,9 @@ def test_a_reload_that_fails_in_a_later_slot_goes_back_to_the_old_code_in_every_
     assert {answer(server)[0] for _ in range(9)} == {"one"}
     eventually(lambda: list(molds(server)) == [1], "the new mold to go")
     # A worker that dies later on has the code that serves, too.
+    since = server.mark()
     os.kill(server.workers()[1], signal.SIGKILL)
-    server.wait_for("worker=1 gen=1 pid=.* ready", server.mark())
+    server.wait_for("worker=1 gen=1 pid=.* ready", since)
     assert {answer(server)[0] for _ in range(9)} == {"one"}
 
 
@@ -307,8 +308,9 @@ def test_the_log_is_reopened_by_the_mold_too(serve: Serve, deployed: Path) -> No
     log.rename(deployed / "old.log")
     server.send(signal.SIGUSR1)
     server.wait_for("logs reopened")
+    since = server.mark()
     os.kill(server.workers()[1], signal.SIGKILL)
-    server.wait_for("worker=1 gen=1 pid=.* ready", server.mark())
+    server.wait_for("worker=1 gen=1 pid=.* ready", since)
     answer(server)
     eventually(lambda: log.exists() and log.read_text(), "a line in the new file")
 
