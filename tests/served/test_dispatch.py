@@ -10,7 +10,7 @@ from collections import Counter
 from tests.conftest import Serve
 from tests.support.clients import raw
 from tests.support.modes import Mode
-from tests.support.server import Server, alive, eventually, state
+from tests.support.server import Server, alive, at_rest, eventually
 
 APP = "tests.apps.mix:app"
 
@@ -25,9 +25,8 @@ def test_connections_one_after_the_other_go_to_the_workers_exactly_in_turn(serve
     slots = []
     for _ in range(40):
         slots.append(slot_of_a_new_connection(server))
-        # One that has answered, but that the machine has left standing before it was done, is
-        # passed over.
-        eventually(lambda: all(state(pid) == "S" for pid in server.workers().values()), "rest")
+        # One that has answered, but is not done yet, is passed over.
+        eventually(lambda: at_rest(server.workers().values()), "the workers to be done")
     first_round = slots[:4]
     assert sorted(first_round) == ["1", "2", "3", "4"]
     assert slots == first_round * 10

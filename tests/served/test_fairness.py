@@ -25,6 +25,7 @@ from tests.support.server import (
     ROOT,
     Server,
     alive,
+    at_rest,
     eventually,
     fds,
     listening_inode,
@@ -350,6 +351,7 @@ def test_after_a_crash_the_new_worker_gets_its_share_of_the_kept_connections(ser
     pid = server.workers()[1]
     of_the_dead = [client for client in clients if slot(client) == "1"]
     since = server.mark()
+    eventually(lambda: at_rest([pid]), "it to be done with these")
     os.kill(pid, signal.SIGKILL)
     server.wait_for(f"pid={pid} was killed", since)
     assert "1" not in {slot(client) for client in of_the_dead}

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support.modes import DISPATCHES, KINDS, THREADS, Mode
 from tests.support.rawhttp import Wire, request
-from tests.support.server import eventually
+from tests.support.server import at_rest, eventually
 
 APP = "tests.apps.mix:app"
 
@@ -177,6 +177,7 @@ def test_a_worker_that_stays_stopped_is_killed_and_its_connections_go_on(
     clients = [server.client() for _ in range(6)]
     for client in clients:
         client.ask("/")
+    eventually(lambda: at_rest(pids.values()), "the workers to be done with these")
     os.kill(pids[1], signal.SIGSTOP)
     for client in clients:
         client.request("GET", "/")

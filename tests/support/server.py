@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -206,6 +206,16 @@ def state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def at_rest(pids: Iterable[int]) -> bool:
+    """Whether all threads of these processes are asleep: what a worker has answered it is done with
+    only then, however long the machine leaves it standing in between."""
+    return all(
+        task.read_text().rpartition(")")[2].split()[0] == "S"
+        for pid in pids
+        for task in Path(f"/proc/{pid}/task").glob("*/stat")
+    )
 
 
 def open_files(pid: int) -> list[str]:
