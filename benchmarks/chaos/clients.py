@@ -67,8 +67,9 @@ def pair(names: Sequence[bytes], extra: bytes) -> tuple[bytes, bytes]:
 class Tally:
     """What has become of all requests: `answered` with the pid that has answered, `failed` with
     the status of an answer that was no good one, `lost` with the reason, `behind` with the pid that
-    has answered the one before it on the connection; how many connections there were, and were
-    dropped; and how many of them brought something `unasked`."""
+    has answered the one before it on the connection; how many connections there were, and how many
+    of them brought something `unasked`; for each that was `dropped` the pid that had answered last
+    on it, 0 if none had."""
 
     sent: int = 0
     answered: dict[bytes, int] = field(default_factory=dict)
@@ -76,7 +77,7 @@ class Tally:
     lost: dict[bytes, str] = field(default_factory=dict)
     behind: dict[bytes, int] = field(default_factory=dict)
     connections: int = 0
-    dropped: int = 0
+    dropped: list[int] = field(default_factory=list)
     unasked: int = 0
 
 
@@ -322,7 +323,7 @@ class Swarm:
     def _ended(self, client: _Client, why: str) -> None:
         """The server has ended the connection."""
         if not client.due and not client.received and not self._end_expected:
-            self.tally.dropped += 1
+            self.tally.dropped.append(client.answered_by)
         self._end_of(client, why)
         self._next(client, self._pause)
 

@@ -66,9 +66,9 @@ def document(about: dict[str, Any], outcomes: Outcomes) -> str:
 EXPLANATION = """\
 A cell says how many requests were lost, of how many; **0** where nothing at all was. Not counted as
 lost are requests that a worker was in the middle of when it was killed: "k" says how many these
-were, some of them sent behind a response of which the worker had not noted yet that it was out. "d"
-are idle connections that were closed without a word, "twice" requests that were executed
-more than once."""
+were, some of them sent behind a response of which the worker had not noted yet that it was out, or
+just the end of the connection behind such a response. "d" are idle connections that were closed
+without a word, "twice" requests that were executed more than once."""
 
 
 def how(about: dict[str, Any]) -> str:
@@ -99,9 +99,10 @@ def _cell(outcome: Outcome | None) -> str:
     if outcome is None:
         return "-"
     of = f"{outcome.requests:,}".replace(",", " ")
+    killed = outcome.in_killed + outcome.cut
     lost = "**0**" if outcome.spotless else str(outcome.lost)
     more = [
-        f"{outcome.in_killed} k" if outcome.in_killed else "",
+        f"{killed} k" if killed else "",
         f"{outcome.dropped} d" if outcome.dropped else "",
         f"{outcome.twice} twice" if outcome.twice else "",
         *outcome.wrong[:1],
@@ -120,6 +121,7 @@ def _details(of_server: dict[str, Outcome]) -> str:
             one.behind,
             one.twice,
             one.connections,
+            one.cut,
             one.dropped,
         )
         rows.append([f"({letter})", *map(str, numbers), why])
@@ -131,6 +133,7 @@ def _details(of_server: dict[str, Outcome]) -> str:
         "of these behind a response",
         "twice",
         "connections",
+        "cut behind a response",
         "dropped idle",
     ]
     return markdown([*head, "why"], rows)

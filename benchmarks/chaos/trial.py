@@ -114,6 +114,7 @@ class Trial:
         sum_.behind += more.behind
         sum_.twice += more.twice
         sum_.connections += more.connections
+        sum_.cut += more.cut
         sum_.dropped += more.dropped
         sum_.reasons += more.reasons
 

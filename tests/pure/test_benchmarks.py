@@ -181,3 +181,10 @@ def test_a_worker_that_was_killed_excuses_no_more_than_what_it_can_have_been_exe
     assert (outcome.in_killed, outcome.lost, outcome.twice) == (2 + 4, 2, 1)
     assert outcome.behind == 4
     assert account(tally, {}, killed=set()).lost == 8
+
+
+def test_a_connection_that_ended_behind_the_last_response_of_a_killed_worker_was_cut() -> None:
+    tally = Tally(sent=1, answered={b"a": 77}, dropped=[77, 5, 0])
+    outcome = account(tally, {b"a": [77]}, killed={77})
+    assert (outcome.cut, outcome.dropped) == (1, 2)
+    assert account(Tally(dropped=[77] * 6), {}, killed={77}).dropped == 2
