@@ -26,6 +26,7 @@ class Group(Enum):
     WORKERS = "Workers"
     RELOAD = "Reloading and stopping"
     CLIENTS = "Clients"
+    TLS = "TLS"
     LIMITS = "Limits on requests"
     PROCESS = "Process"
     LOG = "Logging"
@@ -127,7 +128,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Option(
             Group.LISTEN,
             "Addresses to listen on: host:port, [ipv6]:port, unix:path, or fd://N for an "
-            "inherited socket. Repeatable. With $PORT set the default is 0.0.0.0:$PORT.",
+            "inherited socket. Repeatable. With $PORT set the default is 0.0.0.0:$PORT. With a "
+            "TLS certificate all but unix sockets speak TLS, except http://host:port.",
             ("-b", "--bind"),
             metavar="ADDRESS",
         ),
@@ -327,6 +329,74 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Timeout,
         Option(Group.CLIENTS, "Seconds that a client may take nothing of its response."),
     ] = 30
+
+    tls_certificate: Annotated[
+        str,
+        Option(
+            Group.TLS,
+            "PEM file with the certificate and those that lead to its authority, and the key if "
+            "tls_key does not name one. With it, TLS is spoken, by a process of its own that alone "
+            "has the key; the connections survive workers and reloads as others do. A reload reads "
+            "it again: if it can't be used, that is refused. Relative to where prefork was started.",
+            ("--certfile",),
+            metavar="FILE",
+        ),
+    ] = ""
+    tls_key: Annotated[
+        str,
+        Option(
+            Group.TLS, "PEM file with the key of the certificate.", ("--keyfile",), metavar="FILE"
+        ),
+    ] = ""
+    tls_hosts: Annotated[
+        dict[str, str],
+        Option(
+            Group.TLS,
+            "Certificates for clients that ask for other names (SNI), each as CERTIFICATE or "
+            "CERTIFICATE:KEY; '*.' may stand for the first label of a name.",
+            metavar="NAME=CERTIFICATE:KEY",
+        ),
+    ] = field(default_factory=dict)
+    tls_ca: Annotated[
+        str,
+        Option(
+            Group.TLS,
+            "PEM file, or directory, of the authorities that the certificates of clients have to "
+            "come from.",
+            ("--ca-certs",),
+            metavar="FILE",
+        ),
+    ] = ""
+    tls_verify: Annotated[
+        Literal["none", "optional", "required"],
+        Option(
+            Group.TLS,
+            "Whether clients are asked for a certificate, and whether they have to have one. The "
+            "app finds it in the environ, as SSL_CLIENT_CERT.",
+        ),
+    ] = "none"
+    tls_min_version: Annotated[
+        Literal["TLSv1.2", "TLSv1.3"],
+        Option(Group.TLS, "The oldest version of TLS that is spoken."),
+    ] = "TLSv1.2"
+    tls_ciphers: Annotated[
+        str,
+        Option(
+            Group.TLS,
+            "Ciphers for TLS 1.2, in OpenSSL's format. Default: OpenSSL's, as Python sets them.",
+            ("--ciphers",),
+            metavar="LIST",
+        ),
+    ] = ""
+    tls_processes: Annotated[
+        int,
+        Meta(ge=1, le=64),
+        Option(
+            Group.TLS,
+            "Processes that speak TLS: more than one where there is more to encrypt than one CPU "
+            "can.",
+        ),
+    ] = 1
 
     limit_request_line: Annotated[
         int,

@@ -9,6 +9,7 @@ class Connection(msgspec.Struct, eq=False):
     """A client's connection: the master's copy of its fd, and where it came from.
 
     `listener` is the index of the listener. `moved` says that it has been lent before.
+    `termination` is what it is called in a terminator that speaks TLS with the client, 0 if none does.
     """
 
     fd: int
@@ -16,3 +17,4 @@ class Connection(msgspec.Struct, eq=False):
     host: str
     port: int
     moved: bool
+    termination: int = 0

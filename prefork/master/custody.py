@@ -31,15 +31,22 @@ class Custody:
 
     Args:
         poller: where they are waited for.
+        cut: has the end of a connection, if a terminator passes it on, not look like one of a whole
+            response.
         readable: called with a parked connection whose next request has begun to arrive.
         keepalive: seconds that a connection stays parked.
     """
 
     def __init__(
-        self, poller: Poller, readable: Callable[[Connection], object], keepalive: float
+        self,
+        poller: Poller,
+        readable: Callable[[Connection], object],
+        cut: Callable[[Connection], None],
+        keepalive: float,
     ) -> None:
         self._poller = poller
         self._readable = readable
+        self._cut = cut
         self.keepalive = keepalive
         # By deadline: as each kind has one patience, the order of arrival is the order of time.
         # (A shorter keepalive after a reload has to wait until those before it have gone.)
@@ -88,6 +95,7 @@ class Custody:
 
     def reset(self, connection: Connection) -> None:
         """Close the connection so that the client can tell that its response was cut."""
+        self._cut(connection)
         with socket.socket(fileno=connection.fd) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 

@@ -27,18 +27,20 @@ from prefork.settings import TABLE, Settings
 
 # To be raised with every change to what can be reached from `Handover`, and to all else that the
 # workers of one version and the master of another have in common: the messages, the board, recall.
-VERSION = 1
+VERSION = 2
 
 # Standard streams are everybody's anyway.
 _STANDARD = frozenset({0, 1, 2})
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """A listening socket, with the path that it has removed at its end, and what is there."""
+    """A listening socket, with the path that it has removed at its end, and what is there; and
+    whether TLS is spoken at it."""
 
     fd: int
     path: str
     identity: tuple[int, int] | None
+    secure: bool = False
 
 
 class LogFile(msgspec.Struct, frozen=True):
@@ -61,6 +63,23 @@ class Link(msgspec.Struct, frozen=True):
     timeout: float
     stopped: bool
     exit_due: float
+
+
+class Terminator(msgspec.Struct, frozen=True):
+    """A terminator that serves, or drains, with the fd of its channel and what was not sent yet."""
+
+    pid: int
+    channel: int
+    unsent: list[tuple[bytes, list[int]]]
+    draining: bool
+
+
+class Termination(msgspec.Struct, frozen=True):
+    """The terminators; the connections that wait for one; how many there have been."""
+
+    terminators: list[Terminator]
+    waiting: list[Connection]
+    count: int
 
 
 class Fleet(msgspec.Struct, frozen=True):
@@ -97,6 +116,7 @@ class Handover(msgspec.Struct, frozen=True):
     fleet: Fleet
     links: list[Link]
     lending: Lending
+    termination: Termination
 
     def connections(self) -> Iterator[Connection]:
         """All connections, whoever has them."""
@@ -106,6 +126,7 @@ class Handover(msgspec.Struct, frozen=True):
         for connection, _ in (*self.lending.parked, *self.lending.lingering):
             yield connection
         yield from self.lending.waiting
+        yield from self.termination.waiting
 
     def fds(self) -> set[int]:
         """The fds that it is about. (Those of what is unsent are of loans, or of logs.)"""
@@ -115,6 +136,7 @@ class Handover(msgspec.Struct, frozen=True):
         fds.update(connection.fd for connection in self.connections())
         for link in self.links:
             fds |= {link.channel, link.stacks}
+        fds.update(each.channel for each in self.termination.terminators)
         return fds
 
 

@@ -19,16 +19,17 @@ _log = logging.getLogger("prefork.master")
 # The kernel keeps a client that connects and says nothing from us for so many seconds at first.
 _SILENT_SECONDS = 1
 
-_TCP = re.compile(r"(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})\Z")
+_TCP = re.compile(r"(?:(?P<scheme>https?)://)?(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})\Z")
 
 
 @dataclass(frozen=True)
 class TCPAddress:
-    """`host:port` or `[ipv6]:port`; port 0 lets the kernel choose."""
+    """`host:port` or `[ipv6]:port`, with a scheme in front or none; port 0 lets the kernel choose."""
 
     host: str
     port: int
     text: str
+    scheme: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def parse_address(text: str) -> Address:
     elif match := _TCP.match(text):
         port = int(match["port"])
         if port < 65536:
-            return TCPAddress(match["ipv6"] or match["host"] or "0.0.0.0", port, text)
+            host = match["ipv6"] or match["host"] or "0.0.0.0"
+            return TCPAddress(host, port, text, match["scheme"] or "")
     raise UsageError(f"bind = {text}: expected host:port, [ipv6]:port, unix:path or fd://N", "bind")
 
 
@@ -83,12 +85,15 @@ class Listener:
         sock: the socket.
         unix_path: what to remove at the end, if it is still what it was: `identity`, by which it
             can be told whose it is.
+
+    `secure` says that TLS is spoken there.
     """
 
     def __init__(
         self, sock: socket.socket, unix_path: str = "", identity: Identity | None = None
     ) -> None:
         self.sock = sock
+        self.secure = False
         self._path = unix_path
         self._identity = identity
 
@@ -97,11 +102,13 @@ class Listener:
         """One that another has handed over."""
         sock = socket.socket(fileno=state.fd)
         sock.setblocking(False)
-        return cls(sock, state.path, state.identity)
+        listener = cls(sock, state.path, state.identity)
+        listener.secure = state.secure
+        return listener
 
     def hand_over(self) -> handover.Listener:
         """The listener, for another to go on with."""
-        return handover.Listener(self.sock.fileno(), self._path, self._identity)
+        return handover.Listener(self.sock.fileno(), self._path, self._identity, self.secure)
 
     @property
     def info(self) -> ListenerInfo:
@@ -117,7 +124,7 @@ class Listener:
         if self.sock.family == socket.AF_UNIX:
             return f"unix:{os.fsdecode(name)}"
         host = f"[{name[0]}]" if self.sock.family == socket.AF_INET6 else name[0]
-        return f"http://{host}:{name[1]}"
+        return f"{'https' if self.secure else 'http'}://{host}:{name[1]}"
 
     def close(self) -> None:
         """Close it, and remove the path of a unix socket that is still this one."""
@@ -130,7 +137,11 @@ class Listener:
 
 
 def bind_all(
-    texts: list[str], backlog: int, umask: int | None, owner: tuple[int | None, int | None]
+    texts: list[str],
+    backlog: int,
+    umask: int | None,
+    owner: tuple[int | None, int | None],
+    tls: bool = False,
 ) -> list[Listener]:
     """Bind all addresses, or none.
 
@@ -139,17 +150,25 @@ def bind_all(
         backlog: for listen(2).
         umask: for the modes of unix sockets; None for the process's own.
         owner: user and group id for unix sockets; None for the process's own.
+        tls: whether there is a certificate.
 
     Raises:
         UsageError: an address is malformed, taken, or not to be had.
     """
     addresses = [parse_address(text) for text in texts]
+    for address in addresses:
+        if isinstance(address, TCPAddress) and address.scheme == "https" and not tls:
+            raise UsageError(f"bind = {address.text}: there is no [tls] certificate", "bind")
     for text in texts:
         if texts.count(text) > 1 and not text.endswith(":0"):
             raise UsageError(f"bind = {text}: given twice", "bind")
     bound: list[Listener] = []
     try:
-        bound.extend(_bind(address, addresses, backlog, umask, owner) for address in addresses)
+        for address in addresses:
+            listener = _bind(address, addresses, backlog, umask, owner)
+            bound.append(listener)
+            plain = isinstance(address, TCPAddress) and address.scheme == "http"
+            listener.secure = tls and not plain and listener.sock.family != socket.AF_UNIX
     except BaseException:
         for listener in bound:
             listener.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prefork.log import Logs
 from prefork.settings import Settings
 from prefork.wire.board import Board, Row
-from prefork.wire.channel import WorkerChannel
+from prefork.wire.channel import TerminatorChannel, WorkerChannel
 from prefork.wire.gate import Gate, Gates
 from prefork.wire.identity import WorkerId
 
@@ -54,12 +54,21 @@ class Assignment:
     surroundings: Surroundings
 
 
+@dataclass(frozen=True)
+class TerminatorAssignment:
+    """A new terminator's place: whom it talks to, and what to speak."""
+
+    settings: Settings
+    channel: TerminatorChannel
+    logs: Logs
+
+
 class Forked(BaseException):
-    """Raised in a new worker, or mold: it unwinds the master's stack, which is not the child's.
+    """Raised in a new child of the master: it unwinds the master's stack, which is not the child's.
 
     Not an `Exception`, so that nothing between the fork and the command line stops it.
     """
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment | TerminatorAssignment) -> None:
         super().__init__()
         self.assignment = assignment

@@ -164,3 +164,5 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 MasterChannel = Channel[messages.Command, messages.Report]
 WorkerChannel = Channel[messages.Report, messages.Command]
+TerminatorChannel = Channel[messages.Report, messages.TerminatorCommand]
+TerminatorMasterChannel = Channel[messages.TerminatorCommand, messages.Report]

@@ -61,6 +61,27 @@ class Cast(msgspec.Struct, frozen=True, array_like=True, tag="cast"):
     gated: bool
 
 
+class Terminate(msgspec.Struct, frozen=True, array_like=True, tag="terminate"):
+    """To a terminator: speak TLS with this client. Beside this come its socket, and the end of a
+    socketpair on which its connection is to go on in the clear, behind an introduction.
+
+    `id` is what the master calls it; the addresses are those of the client and of the listener.
+    """
+
+    id: int
+    host: str
+    port: int
+    server_host: str
+    server_port: int
+
+
+class Cut(msgspec.Struct, frozen=True, array_like=True, tag="cut"):
+    """To a terminator: what this connection has brought is not whole. Its end, which comes after
+    this, must not look to the client as if it was."""
+
+    id: int
+
+
 class Born(msgspec.Struct, frozen=True, array_like=True, tag="born"):
     """The first word of a worker that a mold has forked."""
 
@@ -108,8 +129,10 @@ class Room(msgspec.Struct, frozen=True, array_like=True, tag="room"):
 
 
 Command = Lend | Drain | GiveBack | ReopenLogs | Cast
+TerminatorCommand = Terminate | Cut | Drain | ReopenLogs
 Report = Born | Ready | Leaving | Closed | Returned | Released | Room
 
 encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode
+decode_terminator_command = msgspec.msgpack.Decoder(TerminatorCommand).decode
 decode_report = msgspec.msgpack.Decoder(Report).decode

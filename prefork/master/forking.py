@@ -1,0 +1,42 @@
+"""fork(2), as the master does it for each of its children."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from prefork import signals
+from prefork.wire.assignment import Assignment, Forked, TerminatorAssignment
+
+
+def fork(
+    ours: socket.socket,
+    disown: Callable[[], None],
+    assignment: Callable[[], Assignment | TerminatorAssignment],
+) -> int:
+    """Fork a child.
+
+    Args:
+        ours: the master's end of the channel, which is closed in the child.
+        disown: closes in the child what only the master may have.
+        assignment: makes, in the child, what it is to be.
+
+    Returns:
+        The child's pid, in the master.
+
+    Raises:
+        OSError: there can't be another process.
+        Forked: in the child, where this does not return.
+    """
+    with signals.blocked():
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signals.quiet_in_child()
+                ours.close()
+                disown()
+            except Exception:  # noqa: BLE001  or there would be a second master
+                os._exit(1)
+            raise Forked(assignment())
+    return pid
