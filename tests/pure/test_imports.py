@@ -36,6 +36,7 @@ PURE = [
     "master/roster.py",
     "master/steps.py",
     "worker/lifecycle.py",
+    "wire/introduction.py",
     "wire/messages.py",
     "wire/recall.py",
     "http/body.py",
