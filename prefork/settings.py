@@ -327,6 +327,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Timeout,
         Option(Group.CLIENTS, "Seconds that a client may take nothing of its response."),
     ] = 30
+    client_rate: Annotated[
+        int,
+        Meta(ge=0, le=1 << 30),
+        Option(
+            Group.CLIENTS,
+            "Bytes per second that a client has to send of a body, or to take of a response that "
+            "waits for it, on average over each body_timeout or send_timeout; 0 for any. Only the "
+            "time counts in which the app does not make it wait.",
+        ),
+    ] = 100
 
     limit_request_line: Annotated[
         int,
