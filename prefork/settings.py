@@ -252,6 +252,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(ge=1),
         Option(Group.WORKERS, "Connections that one worker may hold at once."),
     ] = 1000
+    limit_connections: Annotated[
+        int,
+        Meta(ge=0),
+        Option(
+            Group.LIMITS,
+            "Connections that the service may have, idle ones included; 0 for half of what "
+            "RLIMIT_NOFILE allows. Past it an idle one that the master holds is closed for a new "
+            'one, or else the new one is answered 503. Not with dispatch = "shared".',
+        ),
+    ] = 0
 
     wait_ready: Annotated[
         bool,
