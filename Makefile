@@ -15,10 +15,11 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 
 BIN = $(VENV)/bin
-HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; command -v nginx && command -v spin && command -v gcc) >/dev/null
+HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; command -v nginx && command -v spin && command -v gcc && \
+	command -v slowhttptest) >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help run test check docs bench chaos tools clean
+.PHONY: help run test check docs bench chaos hostile tools clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -47,16 +48,20 @@ bench: ## measure prefork beside its peers, and rewrite the figures
 chaos: ## replace, kill and break the workers of prefork and its peers, and rewrite the table
 	$(PYTHON) -m benchmarks.chaos $(ARGS)
 
+hostile: $(VENV)/.test tools ## measure a healthy client among 1000 slow ones, and a large slow upload
+	HOSTILE_CLIENTS=1000 HOSTILE_MIB=200 $(BIN)/pytest -s tests/served/test_hostile_clients.py $(ARGS)
+
 clean: ## remove all that was made here
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The tests behind nginx, and that of the model, skip without these: root installs them.
+# The tests behind nginx, among slow clients, and that of the model, skip without these: root installs them.
 tools:
 	@$(HAS_TOOLS) || test "$$(id -u)" != 0 || { \
 		apt-get update && DEBIAN_FRONTEND=noninteractive \
-		apt-get install -y --no-install-recommends nginx-light spin gcc libc6-dev; \
-	} || echo "nginx, spin or gcc can't be installed: the tests that need them will be skipped"
+		apt-get install -y --no-install-recommends \
+		nginx-light slowhttptest spin gcc libc6-dev; \
+	} || echo "nginx, slowhttptest, spin or gcc can't be installed: the tests that need them will be skipped"
 
 $(VENV)/.test: EXTRA = [test]
 $(VENV)/.check: EXTRA = [check]

@@ -32,6 +32,12 @@ def most_connections(settings: Settings) -> int:
     return min(settings.worker_connections, file_limit() // 2)
 
 
+def limit_connections(settings: Settings) -> int:
+    """How many connections the master may have: others of its fds are files and channels."""
+    half = file_limit() // 2
+    return min(settings.limit_connections or half, half)
+
+
 def usable_cpus() -> int:
     """The CPUs that this process may use: by its affinity and its cgroup's quota, at least 1."""
     cpus = len(os.sched_getaffinity(0))

@@ -254,6 +254,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(ge=1),
         Option(Group.WORKERS, "Connections that one worker may hold at once."),
     ] = 1000
+    limit_connections: Annotated[
+        int,
+        Meta(ge=0),
+        Option(
+            Group.LIMITS,
+            "Connections that the service may have, idle ones included; 0 for half of what "
+            "RLIMIT_NOFILE allows. Past it an idle one that the master holds is closed for a new "
+            'one, or else the new one is answered 503. Not with dispatch = "shared".',
+        ),
+    ] = 0
 
     wait_ready: Annotated[
         bool,
@@ -329,6 +339,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Timeout,
         Option(Group.CLIENTS, "Seconds that a client may take nothing of its response."),
     ] = 30
+    client_rate: Annotated[
+        int,
+        Meta(ge=0, le=1 << 30),
+        Option(
+            Group.CLIENTS,
+            "Bytes per second that a client has to send of a body, or to take of a response that "
+            "waits for it, on average over each body_timeout or send_timeout; 0 for any. Only the "
+            "time counts in which the app does not make it wait.",
+        ),
+    ] = 100
 
     tls_certificate: Annotated[
         str,

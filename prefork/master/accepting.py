@@ -74,6 +74,17 @@ class Accepting:
                 self._poller.forget(listener.sock.fileno())
             self.under_way = False
 
+    def accept_some(self) -> None:
+        """Accept a batch from each listener, although it is not under way."""
+        if not self._by_workers:
+            for index, listener in enumerate(self._listeners):
+                self._accept_batch(index, listener.sock, ACCEPT_BATCH)
+
+    def rest(self) -> None:
+        """Accept no more for a moment: see `deadline`."""
+        self.pause()
+        self._again_at = monotonic() + ACCEPT_PAUSE
+
     def end(self, all_that_waits: bool) -> None:
         """Close the listeners; before that, with `all_that_waits`, take in the kernel's backlog.
 
@@ -119,5 +130,4 @@ class Accepting:
         if now >= self._complain_again:
             self._complain_again = now + COMPLAINT_PAUSE
             _log.error("can't accept: %s; clients wait until it can be done", error.strerror)
-        self.pause()
-        self._again_at = now + ACCEPT_PAUSE
+        self.rest()

@@ -103,6 +103,13 @@ class Custody:
         """Close an idle connection: there is no response that a reset could destroy."""
         os.close(connection.fd)
 
+    def drop_oldest_parked(self) -> bool:
+        """Close what has been parked longest, if anything is; whether it was."""
+        oldest = next(iter(self._parked), None)
+        if oldest is not None:
+            self._drop_parked(oldest)
+        return oldest is not None
+
     def end_parked(self) -> None:
         """Close what is parked, but not what has a request: one after the other, as what is looked
         at long before it is closed may get one in between, which would be lost."""

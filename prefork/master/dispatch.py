@@ -58,6 +58,11 @@ class Books(msgspec.Struct, Generic[C], eq=False):
         """Whether something may be lent to the worker."""
         return self.window >= 1 and len(self.loans) + len(self.recalled) < self.credit
 
+    @property
+    def has_credit(self) -> bool:
+        """Whether the worker may hold another loan, if it is not stuck."""
+        return len(self.loans) + len(self.recalled) < self.credit
+
 
 class Dispatch(Generic[W, C]):
     """The ring, the loans, and the ids of the loans.
@@ -142,6 +147,11 @@ class Dispatch(Generic[W, C]):
     def has_room(self) -> bool:
         """Whether anything may be lent."""
         return any(self._books[worker].has_room for worker in self._ring)
+
+    def full(self) -> bool:
+        """Whether no worker that serves has credit."""
+        books = [self._books[worker] for worker in self._ring]
+        return bool(books) and not any(each.has_credit for each in books)
 
     def lend(self, connection: C, worker: W) -> int:
         """Write a loan down, to a worker that has room: its id."""

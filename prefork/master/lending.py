@@ -7,6 +7,7 @@ worker had written on the board.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from time import monotonic
 from prefork.master import handover
 from prefork.master.accepting import Accepting
 from prefork.master.connection import Connection
+from prefork.master.crowding import Crowding
 from prefork.master.custody import Custody
 from prefork.master.dispatch import Books, Dispatch
 from prefork.master.fairness import Fairness
@@ -22,12 +24,16 @@ from prefork.master.link import WorkerLink
 from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
 from prefork.wire.board import BUSY, Board, LoanState
-from prefork.wire.messages import Loan
+from prefork.wire.messages import GiveBack, Loan
 
 # Plain numbers: members of an enum are dear to compare with.
 _UNREAD, _RESPONDING, _ENDED = (
     int(state) for state in (LoanState.UNREAD, LoanState.RESPONDING, LoanState.ENDED)
 )
+# Where no worker has credit, each is asked for one idle loan of so many that it has.
+_PART_GIVEN_BACK = 8
+
+_log = logging.getLogger("prefork.master")
 
 
 class Lending:
@@ -39,6 +45,7 @@ class Lending:
         listeners: what to accept from.
         by_workers: whether the workers accept for themselves.
         keepalive: seconds that a connection may be idle.
+        limit: how many connections there may be.
     """
 
     def __init__(
@@ -48,12 +55,17 @@ class Lending:
         listeners: list[Listener],
         by_workers: bool,
         keepalive: float,
+        limit: int,
     ) -> None:
+        self.limit = limit
         self._board = board
         self._accepting = Accepting(poller, listeners, by_workers, self._offer)
         self._dispatch: Dispatch[WorkerLink, Connection] = Dispatch(_is_busy)
         self._custody = Custody(poller, self._offer, keepalive)
         self._fairness = Fairness(self._dispatch, board, self._keep)
+        self._crowding = Crowding()
+        # Whether connections for which no worker has room are turned away.
+        self._turns_away = False
         # Connections for which no worker had room; while there are any, none is accepted.
         self._waiting: deque[Connection] = deque()
         # Links with loans that are to be sent at the end of the turn.
@@ -200,6 +212,8 @@ class Lending:
             scarce = not self._accepting.under_way
             self._fairness.tick(now, scarce, self._custody.parked + len(self._waiting))
             self._use_room()
+        if self._crowding.deadline <= now:
+            self._relieve(now)
         if self._accepting.deadline <= now:
             # If there is no room either, whoever makes some will accept again.
             self._accepting.pause()
@@ -207,7 +221,12 @@ class Lending:
 
     def deadline(self) -> float:
         """When `expire` is to be called next."""
-        return min(self._custody.deadline(), self._fairness.deadline, self._accepting.deadline)
+        return min(
+            self._custody.deadline(),
+            self._fairness.deadline,
+            self._accepting.deadline,
+            self._crowding.deadline,
+        )
 
     # Ends.
 
@@ -235,8 +254,7 @@ class Lending:
         """Nobody will have room any more: turn away those who wait for it."""
         now = monotonic()
         while self._waiting:
-            apology = _apology(HTTPStatus.SERVICE_UNAVAILABLE)
-            self._custody.end(self._waiting.popleft(), apology, now)
+            self._custody.end(self._waiting.popleft(), _TURNED_AWAY, now)
 
     def disown(self) -> None:
         """In a forked worker: close what Python objects hold; raw fds are closed otherwise."""
@@ -251,13 +269,16 @@ class Lending:
         while self._waiting:
             link = self._borrower(self._waiting[0])
             if link is None:
-                self._fairness.call_for_room()
+                self._lack_room()
                 return
             self._lend(self._waiting.popleft(), link)
+            self._crowding.moved()
         if self._dispatch.has_room():
+            self._crowding.moved()
+            self._turns_away = False
             self._accepting.resume()
         else:
-            self._fairness.call_for_room()
+            self._lack_room()  # somebody may wait in the backlog
 
     def _keep(self, connection: Connection) -> None:
         """A connection that goes on, if the service does."""
@@ -270,15 +291,69 @@ class Lending:
             self._custody.park(connection, now)
 
     def _offer(self, connection: Connection) -> bool:
-        """Lend the connection, or have it wait for room; whether it is lent."""
+        """Lend the connection, or have it wait for room; whether another may be offered."""
+        # A new fd is the lowest that is free: as long as it is below, there is nothing to count.
+        if connection.fd >= self.limit and not connection.moved and not self._has_place():
+            self._accepting.rest()  # after this batch
+            self._turn_away(connection)
+            return True
         link = None if self._waiting else self._borrower(connection)
+        if link is None and self._turns_away and not connection.moved:
+            self._turn_away(connection)
+            return True
         if link is None:
             self._waiting.append(connection)
             self._accepting.pause()
-            self._fairness.call_for_room()
+            self._lack_room()
             return False
         self._lend(connection, link)
         return True
+
+    def _lack_room(self) -> None:
+        """Nobody is accepted for lack of room."""
+        self._fairness.call_for_room()
+        if self._dispatch.full():
+            self._crowding.full(monotonic())
+
+    def _has_place(self) -> bool:
+        """Whether there may be another connection, if need be for an idle one."""
+        if self.connections < self.limit or self._custody.drop_oldest_parked():
+            return True
+        self._ask_for_idle(monotonic())
+        return False
+
+    def _ask_for_idle(self, now: float) -> None:
+        """Have the workers give back some of the loans that are idle, which then are parked."""
+        if self._crowding.may_ask(now):
+            for link in self._dispatch.serving():
+                if link.row.flags[BUSY] or link.channel.backlogged:
+                    continue  # it would find all that it was asked at once
+                link.tell(GiveBack(self._dispatch.loans(link) // _PART_GIVEN_BACK + 1))
+
+    def _relieve(self, now: float) -> None:
+        """Somebody may wait for credit: see that there is some, or turn them away."""
+        if self.stopping or self._accepting.under_way or not self._dispatch.full():
+            self._crowding.moved()
+            self._turns_away = False
+            return
+        self._ask_for_idle(now)
+        self._turns_away = self._crowding.hopeless(now)
+        if self._turns_away:
+            for connection in [each for each in self._waiting if not each.moved]:
+                self._waiting.remove(connection)
+                self._turn_away(connection)
+            self._accepting.accept_some()
+
+    def _turn_away(self, connection: Connection) -> None:
+        now = monotonic()
+        self._custody.end(connection, _TURNED_AWAY, now)
+        count = self._crowding.turned_away(now)
+        if count:
+            _log.warning(
+                "too many connections: %d turned away with 503; there are %d",
+                count,
+                self.connections,
+            )
 
     def _borrower(self, connection: Connection) -> WorkerLink | None:
         dispatch = self._dispatch
@@ -298,8 +373,10 @@ def _is_busy(link: WorkerLink) -> int:
     return link.row.flags[BUSY]
 
 
-def _apology(status: HTTPStatus) -> bytes:
+def _apology(status: HTTPStatus, *fields: str) -> bytes:
     """An answer without a body, as it may be one to a HEAD."""
-    return (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    ).encode()
+    lines = (f"HTTP/1.1 {status.value} {status.phrase}", "Content-Length: 0", *fields)
+    return "\r\n".join([*lines, "Connection: close", "", ""]).encode()
+
+
+_TURNED_AWAY = _apology(HTTPStatus.SERVICE_UNAVAILABLE, "Retry-After: 1")

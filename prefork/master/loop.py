@@ -71,7 +71,10 @@ class Master:
         self._poller = Poller()
         self._fleet = Fleet(worker_count(settings, process.usable_cpus), settings.preload)
         by_workers = settings.dispatch == "shared"
-        self._lending = Lending(self._poller, board, listeners, by_workers, idle_timeout(settings))
+        limit = process.limit_connections(settings)
+        self._lending = Lending(
+            self._poller, board, listeners, by_workers, idle_timeout(settings), limit
+        )
         infos = tuple(listener.info for listener in listeners)
         sockets = tuple(listener.sock for listener in listeners) if by_workers else ()
         surroundings = Surroundings(os.getpid(), board, Gates(), infos, sockets, logs)
@@ -253,6 +256,7 @@ class Master:
     def _adopt(self, settings: Settings) -> None:
         """A reload has been done: what its settings say of the master holds from now on."""
         self._lending.set_keepalive(idle_timeout(settings))
+        self._lending.limit = process.limit_connections(settings)
         log.set_level(settings.log_level)
         process.title(settings, "master")
 

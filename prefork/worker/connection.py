@@ -7,6 +7,7 @@ and not one byte of a next request is held. If the worker dies, that is all the 
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from os import read, write
 from time import monotonic
@@ -49,7 +50,7 @@ class Connection(SocketTransport):
         peer: REMOTE_ADDR and REMOTE_PORT.
     """
 
-    __slots__ = ("_closing", "_entrance", "_parser", "_peer", "_refused")
+    __slots__ = ("_closing", "_entrance", "_owed", "_parser", "_peer", "_refused")
 
     def __init__(
         self,
@@ -67,6 +68,8 @@ class Connection(SocketTransport):
         # Whether the connection ends when the client has taken what it has not taken yet.
         self._closing = False
         self._refused: HTTPError | None = None
+        # Bytes of a body that have yet to come until the client has its time anew.
+        self._owed: float = 0
 
     # What the loop calls.
 
@@ -97,15 +100,17 @@ class Connection(SocketTransport):
     def expire(self) -> None:
         """The wait has taken too long; but what has arrived meanwhile counts."""
         if self._outbound is not None:
-            if self._outbound.taken():
+            if self._outbound.taken(self._engine.quota(Waiting.CLIENT)):
                 self.since = self._engine.clock
             else:
                 self.lose()
             return
-        since, waiting = self.since, self.waiting
-        Connection.readable(self)  # now, where that is put off as well
+        before = math.inf
+        while self._owed < before and self._overdue():
+            before = self._owed
+            Connection.readable(self)  # now, where that is put off as well
         # What came may have been enough: then it waits for something else, the app say.
-        if self.fd >= 0 and self.since == since and self.waiting is waiting:
+        if self._overdue():
             self._time_out()
 
     # What an exchange needs of its transport.
@@ -134,6 +139,8 @@ class Connection(SocketTransport):
         if parser is None:
             parser = self._parser = self._entrance.parser(self._peer)
         fresh = parser.phase is _BETWEEN_REQUESTS
+        if self.waiting is _BODY:
+            self._owed -= len(data)
         try:
             parser.feed(data)
         except HTTPError as error:
@@ -208,16 +215,26 @@ class Connection(SocketTransport):
 
     def _await_rest(self, parser: RequestParser) -> None:
         """A part of a request has arrived. A head has to arrive within its time, however many
-        parts it comes in; of a body each part has its own time."""
+        parts it comes in; so has each quota of a body."""
         self._states[self.key] = BUSY
         waiting = _HEAD if parser.phase is _IN_HEAD else _BODY
-        if waiting is not self.waiting or waiting is _BODY:
-            self.since = self._engine.clock
+        if waiting is not self.waiting or (waiting is _BODY and self._owed <= 0):
             self.waiting = waiting
+            self._give_time()
         self._watch_input()
         if parser.continue_wanted:
             parser.continue_wanted = False
             self._send_continue()
+
+    def _give_time(self) -> None:
+        """The client has its time from now on; of a body, for the next quota."""
+        self.since = self._engine.clock
+        self._owed = self._engine.quota(_BODY)
+
+    def _overdue(self) -> bool:
+        """Whether the client has had its time, as of the engine's clock."""
+        engine = self._engine
+        return self.fd >= 0 and engine.clock - self.since > engine.patience(self.waiting)
 
     def _end(self, request: Request) -> None:
         """The last response is out. A client whose wish this is sends nothing more; another may

@@ -85,6 +85,7 @@ class Engine:
         self._disowned = False
         self._entrances = service.entrances
         self._patience = service.patience
+        self._quota = service.quota
         self._states = board.loans
         self._row = row
         self._report = report
@@ -177,6 +178,10 @@ class Engine:
     def patience(self, waiting: Waiting) -> float:
         """Seconds that such a wait may take."""
         return self._patience[waiting]
+
+    def quota(self, waiting: Waiting) -> float:
+        """Bytes that the client has to send, or to take, within that time: at least 1."""
+        return self._quota[waiting]
 
     def unwatch(self, fd: int) -> None:
         """Have the loop's epoll instance forget an fd whose watcher is stopped.

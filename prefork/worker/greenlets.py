@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import signal
 import traceback
@@ -48,7 +49,7 @@ _log = logging.getLogger("prefork.worker")
 class GreenletConnection(ConcurrentConnection):
     """A connection whose requests run in greenlets."""
 
-    __slots__ = ("_greenlets", "_over")
+    __slots__ = ("_greenlets", "_over", "_waited")
 
     def __init__(
         self,
@@ -64,6 +65,8 @@ class GreenletConnection(ConcurrentConnection):
         self._greenlets: list[greenlet] = []
         # The exchange is over but for the rest of its body, which nobody has read.
         self._over = False
+        # Seconds that the app has waited for what is owed of the body.
+        self._waited = 0.0
 
     def expire(self) -> None:
         """The wait has taken too long; but what has arrived meanwhile counts."""
@@ -71,10 +74,12 @@ class GreenletConnection(ConcurrentConnection):
         if exchange is None or self._outbound is not None:
             super().expire()
             return
-        since = self.since
-        self.readable()
-        if self._exchange is exchange and self.since == since:
-            self._give_up_body(exchange, TimeoutError("the client sends nothing"))
+        before = math.inf
+        while self._owed < before and self._exchange is exchange and self._overdue():
+            before = self._owed
+            self.readable()
+        if self._exchange is exchange and self._overdue():
+            self._give_up_body(exchange, TimeoutError("the client is too slow"))
 
     def resume(self) -> None:
         """Switch to the greenlets that wait for this connection."""
@@ -82,7 +87,12 @@ class GreenletConnection(ConcurrentConnection):
         for each in waiting:
             each.switch()
 
-    def await_body(self) -> None:
+    def expect(self, body: Stream) -> None:
+        """The app may read a body from now on."""
+        body.wait = self._await_body
+        self._give_time()
+
+    def _await_body(self) -> None:
         """Hold the app up until more of the body has arrived, or it is known that none will."""
         exchange = self._exchange
         assert exchange is not None
@@ -97,10 +107,13 @@ class GreenletConnection(ConcurrentConnection):
             self._watch_input()
             self._unpause()
             self.waiting = Waiting.BODY
-        self.since = self._engine.clock = monotonic()
+            self._engine.clock = now = monotonic()
+            # The client is not charged with what the app does between two waits.
+            self.since = now - self._waited
         self._suspend()
         if self.waiting is Waiting.BODY:
             self.waiting = Waiting.APP
+            self._waited = monotonic() - self.since
 
     def _suspend(self) -> None:
         me = getcurrent()
@@ -144,11 +157,17 @@ class GreenletConnection(ConcurrentConnection):
 
     def _feed(self, data: bytes) -> None:
         assert self._parser is not None
-        self.since = self._engine.clock
+        self._owed -= len(data)
+        if self._owed <= 0:
+            self._give_time()
         try:
             self._parser.feed(data)
         except HTTPError as error:
             self._refused = error  # what has come behind the body
+
+    def _give_time(self) -> None:
+        self._waited = 0.0
+        super()._give_time()
 
     def _give_up_body(self, exchange: Exchange, why: OSError) -> None:
         assert type(exchange.request.body) is Stream
@@ -168,7 +187,8 @@ class GreenletConnection(ConcurrentConnection):
                 self._unpause()
                 self._watch_input()
                 self.waiting = Waiting.BODY
-                self.since = self._engine.clock = monotonic()
+                self._engine.clock = monotonic()
+                self._give_time()
                 return None
             # Else what still comes would be taken for a next request.
             exchange.persistent = False
@@ -215,7 +235,7 @@ class Greenlets:
         self._counters[0] += 1
         body = exchange.request.body
         if type(body) is Stream:
-            body.wait = _connection(exchange).await_body
+            _connection(exchange).expect(body)
         worker = self._idle.pop() if self._idle else self._hire()
         self._entered = exchange
         worker.switch(exchange)

@@ -51,24 +51,25 @@ class Outbound:
                 return
             parts.popleft()
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, quota: float) -> None:
         """Stand still until the client makes room.
 
         Raises:
-            TimeoutError: it has taken nothing within this time.
+            TimeoutError: it has taken less than this many bytes within this time.
         """
         poller = poll()
         poller.register(self._fd, POLLOUT)
         self.rest()
         while not poller.poll(seconds * 1000):
-            if not self.taken():
+            if not self.taken(quota):
                 raise TimeoutError
 
-    def taken(self) -> bool:
-        """Whether the client has taken anything since this, or `rest`, was last asked."""
+    def taken(self, quota: float) -> bool:
+        """Whether the client has taken at least so many bytes since this, or `rest`, was last
+        asked."""
         before = self._queued
         self.rest()
-        return self._queued < before
+        return before - self._queued >= quota
 
     def rest(self) -> None:
         """Begin to watch what the client takes: nothing is sent until it has been asked again."""

@@ -39,13 +39,14 @@ class Entrance:
 @dataclass(frozen=True)
 class Service:
     """What is served, and how: `patience` are the seconds that each wait for a client may take,
-    `pulse` those after which the worker must have shown that it lives, `request_timeout` those that
-    a request may take beside the loop; `timed` says whether it has to be known when requests
-    began."""
+    `quota` the bytes that it has to send or take within these, `pulse` the seconds after which the
+    worker must have shown that it lives, `request_timeout` those that a request may take beside the
+    loop; `timed` says whether it has to be known when requests began."""
 
     kind: Kind
     entrances: tuple[Entrance, ...]
     patience: dict[Waiting, float]
+    quota: dict[Waiting, float]
     pulse: float
     request_timeout: float
     timed: bool
@@ -68,6 +69,10 @@ def service(assignment: Assignment, kind: Kind) -> Service:
             Waiting.BODY: settings.body_timeout,
             Waiting.CLIENT: settings.send_timeout,
             Waiting.APP: math.inf,
+        },
+        quota={
+            Waiting.BODY: max(1, settings.client_rate * settings.body_timeout),
+            Waiting.CLIENT: max(1, settings.client_rate * settings.send_timeout),
         },
         pulse=standstill_timeout(settings) / 4,
         request_timeout=request_timeout(settings),

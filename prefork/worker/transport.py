@@ -180,7 +180,8 @@ class SocketTransport:
         try:
             outbound.flush()
             while outbound.size > HIGH_WATER:
-                outbound.wait(self._engine.patience(Waiting.CLIENT))
+                engine = self._engine
+                outbound.wait(engine.patience(Waiting.CLIENT), engine.quota(Waiting.CLIENT))
                 outbound.flush()
         except OSError as error:
             raise Disconnected from error

@@ -26,6 +26,7 @@ FLOORS = [
 PURE = [
     "master/backoff.py",
     "master/connection.py",
+    "master/crowding.py",
     "master/dispatch.py",
     "master/fleet.py",
     "master/handover.py",

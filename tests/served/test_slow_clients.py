@@ -3,8 +3,10 @@ in time."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -213,8 +215,10 @@ def test_a_body_that_does_not_come_to_its_end_is_answered_with_408(
         wire.assert_closed()
 
 
-def test_a_body_whose_parts_each_come_in_time_may_take_any_time(impatient: Impatient) -> None:
-    server = impatient("body_timeout", 2.0)
+def test_without_a_least_rate_a_body_whose_parts_each_come_in_time_may_take_any_time(
+    used: Impatient,
+) -> None:
+    server = used(**{**dict.fromkeys(TIMEOUTS, LONG), "body_timeout": 2.0, "client_rate": 0})
     began = time.monotonic()
     with Wire(server.port) as wire:
         wire.send(request("POST", "/echo", "Content-Length: 16"))
@@ -224,6 +228,49 @@ def test_a_body_whose_parts_each_come_in_time_may_take_any_time(impatient: Impat
         assert time.monotonic() - began > 2.5
         wire.send(b"x")
         assert wire.response().body == b"x" * 16
+
+
+def drip(wire: Wire, data: bytes, pause: float) -> bytes:
+    """Send this byte by byte, in pauses, until something comes: the first of that."""
+    end = time.monotonic() + PATIENCE
+    wire.sock.settimeout(pause)
+    for byte in data:
+        assert time.monotonic() < end, "it is never answered"
+        wire.send(bytes([byte]))
+        with contextlib.suppress(TimeoutError):
+            return wire.sock.recv(65536)
+    raise AssertionError("all of it was taken")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        request("POST", "/echo", "Content-Length: 9999"),
+        request("POST", "/echo", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n1;",
+        request("POST", "/echo", "Transfer-Encoding: chunked") + b"0\r\nX: ",
+    ],
+    ids=["length", "extension", "trailer"],
+)
+def test_a_body_that_comes_too_slowly_is_answered_with_408(
+    impatient: Impatient, head: bytes
+) -> None:
+    """However steadily it comes."""
+    server = impatient("body_timeout")
+    with Wire(server.port) as wire:
+        wire.send(head)
+        assert drip(wire, b"x" * 2000, 0.05).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_comes_fast_enough_may_take_any_time(impatient: Impatient) -> None:
+    server = impatient("body_timeout", 2.0)
+    began = time.monotonic()
+    with Wire(server.port) as wire:
+        wire.send(request("POST", "/echo", "Content-Length: 30000"))
+        for _ in range(30):
+            wire.send(b"x" * 1000)
+            time.sleep(0.1)
+        assert time.monotonic() - began > 2.5
+        assert wire.response().body == b"x" * 30000
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -295,6 +342,38 @@ def test_clients_that_take_nothing_of_their_responses_are_cut_off(serve: Serve, 
     for _ in paths:
         with Wire(server.port) as other:
             other.assert_open()
+
+
+def test_clients_that_take_less_of_their_responses_than_the_least_rate_are_cut_off(
+    serve: Serve, kind: Mode
+) -> None:
+    """Whether the worker stands still for them, or keeps the rest itself."""
+    paths = ["/large?900000", "/large?16000000", "/endless?a/65536"]
+    timeouts = {**dict.fromkeys(TIMEOUTS, LONG), "send_timeout": 1.0, "client_rate": 1_000_000}
+    server = serve(APP, workers=len(paths), **kind.settings, **timeouts)
+    clients = [Wire(server.port, receive_buffer=4096) for _ in paths]
+    for client, path in zip(clients, paths, strict=True):
+        client.send(request("GET", path) * 10)
+
+    def all_are_cut_off() -> bool:
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.sock.recv(2000)
+        return all(client.reset_has_come() or is_over(client) for client in clients)
+
+    eventually(all_are_cut_off, "all connections to be reset")
+    for client in clients:
+        client.close()
+
+
+def is_over(client: Wire) -> bool:
+    """Whether the connection has failed, whoever was told of that."""
+    try:
+        return client.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def test_clients_that_take_their_responses_slowly_but_steadily_are_not_cut_off(
