@@ -19,9 +19,10 @@ from prefork.master.handover import Handover, settings_of
 from prefork.master.listeners import Listener, bind_all, parse_address
 from prefork.master.loop import Master
 from prefork.master.upgrade import Inheritance
+from prefork.networks import Networks
 from prefork.settings import Settings, worker_count, worker_kind
 from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
-from prefork.wire.assignment import Assignment, Forked
+from prefork.wire.assignment import Assignment, Forked, TerminatorAssignment
 from prefork.wire.board import Board
 
 _log = logging.getLogger("prefork.master")
@@ -59,6 +60,7 @@ def _run(namespace: argparse.Namespace, settings: Settings, rehearsal: Inheritan
     """Serve; or only check, or rehearse that."""
     _check(settings)
     if namespace.check_config:
+        _check_certificates(settings)
         return _check_app(settings)
     if rehearsal is not None:
         return _rehearse(namespace, rehearsal)
@@ -72,6 +74,8 @@ def _serve(be_master: Callable[[], int]) -> int:
     except Forked as forked:
         assignment = forked.assignment
     # Out of the handler: the master's stack, which the exception held, is gone.
+    if isinstance(assignment, TerminatorAssignment):
+        return _be_terminator(assignment)
     return _be_worker(assignment)
 
 
@@ -85,6 +89,14 @@ def _check(settings: Settings) -> None:
         raise UsageError("no app given: prefork MODULE:ATTR, or app = '...' in the TOML file")
     for text in settings.bind:
         parse_address(text)
+    Networks(settings.proxy_allow_ips, "proxy_allow_ips")
+    for setting in ("tls_certificate", "proxy_protocol"):
+        if settings.dispatch == "shared" and getattr(settings, setting):
+            raise UsageError(
+                f'dispatch = "shared" does not go with {setting}: the workers accept there, and '
+                "what comes before the first request is the master's affair",
+                "dispatch",
+            )
     process.user_and_group(settings)
     compile_format(settings.access_log_format)
 
@@ -107,13 +119,15 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
     # First of all: a signal is obeyed as soon as somebody can know our pid.
     received = SignalPipe(MASTER_SIGNALS)
     process.raise_file_limit()
+    _check_certificates(settings)
     owner = process.user_and_group(settings)
     logs = log.start(settings.error_log, settings.access_log, settings.log_level)
     logs.introduce(f"master pid={os.getpid()}")
     process.title(settings, "master")
     pidfile.write(settings.pidfile)
     with pidfile.kept(settings.pidfile):
-        listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner)
+        tls = bool(settings.tls_certificate)
+        listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner, tls)
         count = worker_count(settings, process.usable_cpus)
         workers = "worker" if count == 1 else "workers"
         what = f"{count} {worker_kind(settings)} {workers} for {settings.app}"
@@ -177,6 +191,45 @@ def _be_worker(assignment: Assignment) -> int:
     from prefork.worker.main import main as be_worker
 
     return be_worker(assignment)
+
+
+def _be_terminator(assignment: TerminatorAssignment) -> int:
+    # Here, not above: the master has no use for ssl and asyncio.
+    from prefork.tls.main import main as be_terminator
+
+    return be_terminator(assignment)
+
+
+def _check_certificates(settings: Settings) -> None:
+    """Have a child try them, as the master has no use for ssl.
+
+    Raises:
+        UsageError: they can't be used.
+    """
+    if not settings.tls_certificate:
+        return
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(write, _mistake_in_certificates(settings))
+        os._exit(0)
+    os.close(write)
+    with open(read, "rb") as file:
+        said = file.read()
+    os.waitpid(pid, 0)
+    if said:
+        setting, _, why = said.decode().partition("\n")
+        raise UsageError(why, setting)
+
+
+def _mistake_in_certificates(settings: Settings) -> bytes:
+    from prefork.tls.contexts import context
+
+    try:
+        context(settings)
+    except UsageError as error:
+        return f"{error.setting}\n{error}".encode()
+    return b""
 
 
 def _check_app(settings: Settings) -> int:

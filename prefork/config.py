@@ -27,6 +27,8 @@ from prefork.settings import STARTED_IN, TABLE, Group, Setting, Settings
 _PREFIX = "PREFORK_"
 _CONFIG_VARIABLE = "PREFORK_CONFIG"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
+# Settings of which the names begin with these may stand in a table, without that.
+_TABLES = frozenset({"tls"})
 # Every number that is no whole one is a time.
 _METAVARS = {float: "SECONDS", int: "N", str: "NAME"}
 _ALIASES = {row.option.alias: row.name for row in TABLE.values() if row.option.alias}
@@ -223,7 +225,7 @@ def _from_toml(path: str) -> Iterator[Given]:
         raise UsageError(f"{path}: not UTF-8") from None
     except tomli.TOMLDecodeError as error:
         raise UsageError(f"{path}:{error.lineno}: {error.msg} (column {error.colno})") from None
-    for key, value in document.items():
+    for key, value in _settings_of(document).items():
         origin = f"{path}:{_line_of(key, text)}"
         name = _ALIASES.get(key, key)
         if name not in TABLE:
@@ -231,6 +233,18 @@ def _from_toml(path: str) -> Iterator[Given]:
         if name != key and name in document:
             raise UsageError(f"{origin}: {key} is another name of {name}, which is also set")
         yield Given(name, value, origin, text=False)
+
+
+def _settings_of(document: dict[str, Any]) -> dict[str, Any]:
+    """What a document sets, with what stands in tables by the names of the settings."""
+    tables = {key: value for key, value in document.items() if key in _TABLES}
+    found = {key: value for key, value in document.items() if key not in tables}
+    for table, values in tables.items():
+        if isinstance(values, dict):
+            found.update({f"{table}_{key}": value for key, value in values.items()})
+        else:
+            found[table] = values
+    return found
 
 
 def _line_of(key: str, text: str) -> int:
@@ -246,7 +260,7 @@ def _line_of(key: str, text: str) -> int:
             document = tomli.loads("\n".join([*lines[:count], ""]))
         except tomli.TOMLDecodeError:
             continue
-        if key in document:
+        if key in _settings_of(document):
             break
         found = count + 1
     return found

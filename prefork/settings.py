@@ -134,6 +134,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             metavar="ADDRESS",
         ),
     ] = field(default_factory=lambda: ["127.0.0.1:8000"])
+    proxy_protocol: Annotated[
+        bool,
+        Option(
+            Group.LISTEN,
+            "Each connection begins with the PROXY protocol, version 1 or 2, in which the proxy in "
+            "front says who the client is, and what it knows of its TLS.",
+            ("--proxy-protocol",),
+        ),
+    ] = False
+    proxy_allow_ips: Annotated[
+        list[str],
+        Option(
+            Group.LISTEN,
+            "Proxies that may connect if proxy_protocol is set: addresses, networks, or * for "
+            "any. Those at unix sockets always may.",
+            ("--proxy-allow-from",),
+            metavar="NETWORK,...",
+        ),
+    ] = field(default_factory=lambda: ["127.0.0.1", "::1"])
     backlog: Annotated[
         int,
         Meta(ge=1),
@@ -357,7 +376,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "PEM file with the certificate and those that lead to its authority, and the key if "
             "tls_key does not name one. With it, TLS is spoken, by a process of its own that alone "
             "has the key; the connections survive workers and reloads as others do. A reload reads "
-            "it again: if it can't be used, that is refused. Relative to where prefork was started.",
+            "it again, and is refused if it can't be used. Relative to where prefork was started.",
             ("--certfile",),
             metavar="FILE",
         ),

@@ -7,6 +7,7 @@ process, thread or greenlet the app runs, is the worker's affair.
 from __future__ import annotations
 
 import logging
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from http import HTTPStatus
@@ -29,6 +30,7 @@ from prefork.http.response import (
     error_response,
 )
 from prefork.wire.identity import WorkerId
+from prefork.wire.introduction import Secure
 
 Headers = list[tuple[str, str]]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
@@ -93,6 +95,29 @@ def environ_template(
         "prefork.slot": worker.slot,
         "prefork.generation": worker.generation,
     }
+
+
+def secure_variables(secure: Secure) -> dict[str, Any]:
+    """What is said of TLS, in the names of Apache's mod_ssl; what is not known is left out."""
+    certificate = secure.client_certificate
+    told = {
+        "SSL_PROTOCOL": secure.protocol,
+        "SSL_CIPHER": secure.cipher,
+        "SSL_TLS_SNI": secure.server_name,
+        "SSL_CLIENT_VERIFY": "SUCCESS" if secure.verified else "NONE",
+        "SSL_CLIENT_S_DN_CN": secure.client_name,
+        "SSL_CLIENT_CERT": _pem(certificate) if certificate else "",
+    }
+    # Text of PEP 3333: each character stands for a byte.
+    known = {key: value.encode().decode("latin-1") for key, value in told.items() if value}
+    return {"wsgi.url_scheme": "https", "HTTPS": "on", **known}
+
+
+def _pem(certificate: bytes) -> str:
+    """A certificate as text: RFC 7468, section 5."""
+    lines = b64encode(certificate).decode()
+    parts = [lines[at : at + 64] for at in range(0, len(lines), 64)]
+    return "\n".join(["-----BEGIN CERTIFICATE-----", *parts, "-----END CERTIFICATE-----", ""])
 
 
 class Exchange:

@@ -16,16 +16,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import monotonic
 
-from prefork import process, signals
+from prefork import process
 from prefork.master import handover
 from prefork.master.fleet import Fleet
+from prefork.master.forking import fork
 from prefork.master.life import Worker
 from prefork.master.link import Link, MoldLink, WorkerLink, taken_over
 from prefork.master.poller import Poller
 from prefork.master.reserve import Reserve
 from prefork.settings import Settings, standstill_timeout
 from prefork.wire import channel, messages
-from prefork.wire.assignment import Assignment, Forked, Surroundings
+from prefork.wire.assignment import Assignment, Surroundings
 from prefork.wire.board import ROWS, Row
 from prefork.wire.channel import Channel, ChannelClosed
 from prefork.wire.gate import Gate, Gates
@@ -167,26 +168,19 @@ class Births:
     def _fork(self, slot: int, generation: int, settings: Settings, ends: _Ends) -> WorkerId:
         gate = self._gates.get(ends.row.number) if slot != MOLD else None
         _prepare(ends.row, gate)
-        with signals.blocked():
-            pid = os.fork()
-            if pid == 0:
-                try:
-                    signals.quiet_in_child()
-                    ends.ours.close()
-                    self._disown()
-                except Exception:  # noqa: BLE001  or there would be a second master
-                    os._exit(1)
-                raise Forked(
-                    Assignment(
-                        id=WorkerId(slot, generation, os.getpid()),
-                        settings=settings,
-                        channel=Channel(ends.theirs, messages.decode_command),
-                        row=ends.row,
-                        gate=gate,
-                        stacks=ends.stacks,
-                        surroundings=self._surroundings,
-                    )
-                )
+        pid = fork(
+            ends.ours,
+            self._disown,
+            lambda: Assignment(
+                id=WorkerId(slot, generation, os.getpid()),
+                settings=settings,
+                channel=Channel(ends.theirs, messages.decode_command),
+                row=ends.row,
+                gate=gate,
+                stacks=ends.stacks,
+                surroundings=self._surroundings,
+            ),
+        )
         return WorkerId(slot, generation, pid)
 
     def _worker_link(

@@ -16,14 +16,11 @@ import struct
 from collections.abc import Callable
 
 from prefork.master.connection import Connection
+from prefork.master.handover import Waits
 from prefork.master.poller import Poller
 
 LINGER_SECONDS = 2.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: socket(7)
-
-
-# Connections that wait, and until when: monotonic seconds.
-Waits = list[tuple[Connection, float]]
 
 
 class Custody:

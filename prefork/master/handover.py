@@ -33,6 +33,10 @@ VERSION = 2
 _STANDARD = frozenset({0, 1, 2})
 
 
+# Connections that wait, and until when: monotonic seconds.
+Waits = list[tuple[Connection, float]]
+
+
 class Listener(msgspec.Struct, frozen=True):
     """A listening socket, with the path that it has removed at its end, and what is there; and
     whether TLS is spoken at it."""
@@ -97,9 +101,10 @@ class Lending(msgspec.Struct, frozen=True):
     some until a time, some until a worker has room for them."""
 
     turns: list[tuple[int, int]]
-    parked: list[tuple[Connection, float]]
-    lingering: list[tuple[Connection, float]]
+    parked: Waits
+    lingering: Waits
     waiting: list[Connection]
+    unintroduced: Waits
 
 
 class Handover(msgspec.Struct, frozen=True):
@@ -123,7 +128,8 @@ class Handover(msgspec.Struct, frozen=True):
         for link in self.links:
             if link.books is not None:
                 yield from link.books.loans.values()
-        for connection, _ in (*self.lending.parked, *self.lending.lingering):
+        lending = self.lending
+        for connection, _ in (*lending.parked, *lending.lingering, *lending.unintroduced):
             yield connection
         yield from self.lending.waiting
         yield from self.termination.waiting

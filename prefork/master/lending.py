@@ -15,6 +15,7 @@ from time import monotonic
 
 from prefork.master import handover
 from prefork.master.accepting import Accepting
+from prefork.master.arrivals import Arrivals
 from prefork.master.connection import Connection
 from prefork.master.crowding import Crowding
 from prefork.master.custody import Custody
@@ -46,6 +47,7 @@ class Lending:
         by_workers: whether the workers accept for themselves.
         keepalive: seconds that a connection may be idle.
         limit: how many connections there may be.
+        arrivals: what new connections go through.
     """
 
     def __init__(
@@ -56,12 +58,15 @@ class Lending:
         by_workers: bool,
         keepalive: float,
         limit: int,
+        arrivals: Arrivals,
     ) -> None:
         self.limit = limit
         self._board = board
-        self._accepting = Accepting(poller, listeners, by_workers, self._offer)
+        self._arrivals = arrivals
+        accepted = arrivals.begin(self._offer)
+        self._accepting = Accepting(poller, listeners, by_workers, accepted)
         self._dispatch: Dispatch[WorkerLink, Connection] = Dispatch(_is_busy)
-        self._custody = Custody(poller, self._offer, keepalive)
+        self._custody = Custody(poller, self._offer, arrivals.terminators.cut, keepalive)
         self._fairness = Fairness(self._dispatch, board, self._keep)
         self._crowding = Crowding()
         # Whether connections for which no worker has room are turned away.
@@ -81,7 +86,8 @@ class Lending:
         """The connections that no worker has, and the ring, for another to go on with."""
         turns = [(link.worker.id.pid, turns) for link, turns in self._dispatch.turns()]
         parked, lingering = self._custody.hand_over()
-        return handover.Lending(turns, parked, lingering, list(self._waiting))
+        unintroduced = self._arrivals.hand_over()
+        return handover.Lending(turns, parked, lingering, list(self._waiting), unintroduced)
 
     def take_over(
         self, state: handover.Lending, books: dict[WorkerLink, Books[Connection]]
@@ -91,11 +97,12 @@ class Lending:
         self._dispatch.take_over(books, [(links[pid], turns) for pid, turns in state.turns])
         self._custody.take_over(state.parked, state.lingering)
         self._waiting.extend(state.waiting)
+        self._arrivals.take_over(state.unintroduced)
 
     @property
     def connections(self) -> int:
         """How many there are."""
-        waiting, custody = len(self._waiting), self._custody
+        waiting, custody = len(self._waiting) + len(self._arrivals), self._custody
         return waiting + custody.parked + custody.lingering + self._dispatch.total()
 
     def go_on(self) -> None:
@@ -206,6 +213,7 @@ class Lending:
     def expire(self, now: float) -> None:
         """Do what is due by now."""
         self._custody.expire(now)
+        self._arrivals.expire(now)
         if self._fairness.deadline <= now:
             # First what is lent in this turn: it may be taken back as well.
             self.send_loans()
@@ -223,6 +231,7 @@ class Lending:
         """When `expire` is to be called next."""
         return min(
             self._custody.deadline(),
+            self._arrivals.deadline,
             self._fairness.deadline,
             self._accepting.deadline,
             self._crowding.deadline,
@@ -252,6 +261,7 @@ class Lending:
 
     def end_waiting(self) -> None:
         """Nobody will have room any more: turn away those who wait for it."""
+        self._arrivals.end()
         now = monotonic()
         while self._waiting:
             self._custody.end(self._waiting.popleft(), _TURNED_AWAY, now)
@@ -362,7 +372,8 @@ class Lending:
     def _lend(self, connection: Connection, link: WorkerLink) -> None:
         loan = self._dispatch.lend(connection, link)
         self._board.loans[loan] = _UNREAD
-        message = Loan(loan, connection.listener, connection.host, connection.port)
+        host, port, secure = connection.host, connection.port, connection.secure
+        message = Loan(loan, connection.listener, host, port, secure)
         if link.lend(message, connection.fd):
             self._unsent.append(link)
         if self._fairness.deadline == math.inf:

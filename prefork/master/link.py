@@ -23,6 +23,8 @@ from prefork.wire.channel import MAX_FDS, Channel, ChannelClosed, MasterChannel
 from prefork.wire.gate import Gate
 
 _LONGEST_DUMP = 65536
+# So many loans with what TLS has said go into one packet.
+_MOST_SECURE = 6
 _SIGNAL_NAMES = {each.value: each.name for each in signal.Signals}
 
 
@@ -130,8 +132,11 @@ class WorkerLink(Link):
         """Send what was noted."""
         loans, fds = self._loans, self._fds
         self._loans, self._fds = [], []
-        for start in range(0, len(loans), MAX_FDS):
-            part = slice(start, start + MAX_FDS)
+        # A packet has room for few certificates.
+        secure = any(loan.secure is not None for loan in loans)
+        most = _MOST_SECURE if secure else MAX_FDS
+        for start in range(0, len(loans), most):
+            part = slice(start, start + most)
             self.tell(messages.Lend(loans[part]), fds[part])
 
 

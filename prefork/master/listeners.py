@@ -19,12 +19,15 @@ _log = logging.getLogger("prefork.master")
 # The kernel keeps a client that connects and says nothing from us for so many seconds at first.
 _SILENT_SECONDS = 1
 
-_TCP = re.compile(r"(?:(?P<scheme>https?)://)?(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})\Z")
+_TCP = re.compile(
+    r"(?:(?P<scheme>https?)://)?(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})\Z"
+)
 
 
 @dataclass(frozen=True)
 class TCPAddress:
-    """`host:port` or `[ipv6]:port`, with a scheme in front or none; port 0 lets the kernel choose."""
+    """`host:port` or `[ipv6]:port`, with a scheme in front or none; port 0 lets the kernel
+    choose."""
 
     host: str
     port: int

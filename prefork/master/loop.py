@@ -12,6 +12,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 import msgspec
@@ -20,6 +21,7 @@ from prefork import __version__, log, process, signals
 from prefork.errors import BootError, PreforkError
 from prefork.log import LogFile, Logs
 from prefork.master import handover
+from prefork.master.arrivals import Arrivals
 from prefork.master.births import Births
 from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
 from prefork.master.lending import Lending
@@ -35,7 +37,16 @@ from prefork.wire.gate import Gates
 from prefork.wire.messages import ReopenLogs
 
 # These are bound, opened or written once: a reload can't change them.
-_FIXED = ("bind", "backlog", "dispatch", "pidfile", "error_log", "access_log")
+_FIXED = (
+    "bind",
+    "proxy_protocol",
+    "proxy_allow_ips",
+    "backlog",
+    "dispatch",
+    "pidfile",
+    "error_log",
+    "access_log",
+)
 
 _log = logging.getLogger("prefork.master")
 
@@ -72,8 +83,10 @@ class Master:
         self._fleet = Fleet(worker_count(settings, process.usable_cpus), settings.preload)
         by_workers = settings.dispatch == "shared"
         limit = process.limit_connections(settings)
+        arrivals = Arrivals(settings, self._poller, listeners, logs, self._disown)
+        self._terminators = arrivals.terminators if arrivals.secure else None
         self._lending = Lending(
-            self._poller, board, listeners, by_workers, idle_timeout(settings), limit
+            self._poller, board, listeners, by_workers, idle_timeout(settings), limit, arrivals
         )
         infos = tuple(listener.info for listener in listeners)
         sockets = tuple(listener.sock for listener in listeners) if by_workers else ()
@@ -110,6 +123,9 @@ class Master:
         books = self._workers.take_over(state.links)
         self._fleet.take_over(state.fleet, (link.worker for link in state.links))
         self._lending.take_over(state.lending, books)
+        if self._terminators is not None:
+            settings = self._settings[state.fleet.generation]
+            self._terminators.take_over(state.termination, settings)
 
     def go_on(self, since: float) -> int:
         """Serve on with what was taken over, and reload; then as `run`.
@@ -128,7 +144,7 @@ class Master:
         self._workers.reap()
         self._lending.go_on()
         self._reload_wanted = True
-        return self.run()
+        return self._serve()
 
     def run(self) -> int:
         """Serve until told to stop.
@@ -140,17 +156,29 @@ class Master:
             BootError: the first generation failed to boot.
             Forked: in each worker, and mold, that is forked.
         """
+        if self._terminators is not None:
+            self._terminators.start(self._first_settings, monotonic())
+        return self._serve()
+
+    def _serve(self) -> int:
         while self._fleet.goal is not Goal.STOP or self._workers:
             self._turn()
         self._lending.stop()
         self._lending.end_waiting()
         while self._lending.lingering:
             self._turn()
+        self._end_terminators()
         signals.ignore()
         if self._fleet.failure:
             raise BootError(self._fleet.failure)
         _log.info("stopped")
         return 0
+
+    def _end_terminators(self) -> None:
+        if self._terminators is not None:
+            self._terminators.stop(monotonic())
+            while self._terminators:
+                self._turn()
 
     def _turn(self) -> None:
         """One wait and what follows. An error of ours is logged: the master goes on."""
@@ -179,6 +207,8 @@ class Master:
         # Whatever else goes wrong, no death goes unnoticed.
         for pid, status in self._workers.reap():
             self._upgrade.exited(pid, status)
+            if self._terminators is not None:
+                self._terminators.exited(pid, status, monotonic())
         for number in received:
             if number in COMMANDS:
                 _log.info("%s received", signal.Signals(number).name)
@@ -199,16 +229,39 @@ class Master:
             return
         if self._upgrade.under_way:
             return  # which a reload follows, and one that is refused, too
+        if self._terminators is not None and self._terminators.renewing:
+            return
         self._reload_wanted = False
         try:
             settings = self._load()
         except PreforkError as error:
-            _log.error("reload refused, nothing changes: %s", error)
+            _refused(str(error))
+            return
+        if self._terminators is None or not self._terminators.outdated(settings):
+            self._roll_out(settings)
+        elif settings.tls_certificate:
+            # Only if these can be used, the workers' turn comes.
+            self._terminators.renew(
+                settings, now, partial(self._roll_out, settings), self._not_renewed
+            )
+        else:
+            _refused("there is no [tls] certificate any more, but addresses where TLS is spoken")
+
+    def _not_renewed(self, why: str) -> None:
+        _refused(why)
+        self._workers.deadline = 0.0  # another reload may have been asked for meanwhile
+
+    def _roll_out(self, settings: Settings) -> None:
+        """Begin to replace the workers."""
+        fleet, now = self._fleet, monotonic()
+        if fleet.goal is not Goal.RUN:
             return
         current = self._settings[fleet.generation]
         for name in _FIXED:
             if getattr(settings, name) != getattr(self._first_settings, name):
                 _log.warning("%s has changed: that takes effect at a restart", name)
+        if settings.tls_certificate and self._terminators is None:
+            _log.warning("[tls] is new: that takes effect at a restart")
         size = self._size_after_reload(current, settings)
         fleet.reload(size, now, settings.reload_bake, settings.preload)
         self._settings.clear()
@@ -228,7 +281,8 @@ class Master:
         fleet = self._fleet
         if fleet.rollout is not None or fleet.goal is not Goal.RUN or self._stop_at != math.inf:
             return
-        if self._workers.expecting:
+        renewing = self._terminators is not None and self._terminators.renewing
+        if self._workers.expecting or renewing:
             return
         if self._upgrade.wanted:
             seconds = self._settings[fleet.generation].listen_timeout
@@ -251,7 +305,13 @@ class Master:
             fleet=fleet.hand_over(),
             links=self._workers.hand_over(),
             lending=self._lending.hand_over(),
+            termination=self._hand_over_terminators(),
         )
+
+    def _hand_over_terminators(self) -> handover.Termination:
+        if self._terminators is None:
+            return handover.Termination([], [], 0)
+        return self._terminators.hand_over()
 
     def _adopt(self, settings: Settings) -> None:
         """A reload has been done: what its settings say of the master holds from now on."""
@@ -310,6 +370,8 @@ class Master:
                 _log.error("%s can't be opened again: %s", file, error.strerror)
         _log.info("logs reopened")
         self._workers.tell(ReopenLogs(), [file.fd for file in files])
+        if self._terminators is not None:
+            self._terminators.tell(ReopenLogs(), [files[0].fd])
 
     def _disown(self) -> None:
         """In a forked worker: close all that Python objects here would close later on, when
@@ -317,6 +379,12 @@ class Master:
         self._poller.close()
         self._lending.disown()
         self._workers.disown()
+        if self._terminators is not None:
+            self._terminators.disown()
+
+
+def _refused(why: str) -> None:
+    _log.error("reload refused, nothing changes: %s", why)
 
 
 def _handed_over(file: LogFile) -> handover.LogFile:

@@ -10,6 +10,7 @@ from then on, and the old ones end when their last connection does.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -125,18 +126,22 @@ class Terminators:
 
     # Which there are.
 
-    def start(self, settings: Settings) -> None:
+    def start(self, settings: Settings, now: float) -> None:
         """Begin."""
         self._settings, self._wanted = settings, settings.tls_processes
         self._fingerprint = _fingerprint(settings)
-        self._fill(0.0)
+        self._fill(now)
 
     def outdated(self, settings: Settings) -> bool:
         """Whether other settings, or files that have changed, want new ones."""
         return _fingerprint(settings) != self._fingerprint
 
     def renew(
-        self, settings: Settings, now: float, done: Callable[[], None], failed: Callable[[str], None]
+        self,
+        settings: Settings,
+        now: float,
+        done: Callable[[], None],
+        failed: Callable[[str], None],
     ) -> None:
         """Replace all by new ones. Not while that is being done already.
 
@@ -199,12 +204,7 @@ class Terminators:
     def tell(self, command: messages.TerminatorCommand, fds: list[int] | None = None) -> None:
         """Send a command to every one of them: whose connection it is about, it knows."""
         for each in self._all.values():
-            try:
-                each.channel.send(command, fds or [])
-            except ChannelClosed:
-                continue  # its exit will be noticed
-            if each.channel.backlogged:
-                self._poller.change(each.channel.fileno(), READ | WRITE)
+            self._send(each, command, fds or [])
 
     # Turns.
 
@@ -248,7 +248,10 @@ class Terminators:
 
     def take_over(self, state: handover.Termination, settings: Settings) -> None:
         """Go on with what another had; whether files have changed is not known."""
-        self._settings, self._wanted = settings, sum(not each.draining for each in state.terminators)
+        self._settings, self._wanted = (
+            settings,
+            sum(not each.draining for each in state.terminators),
+        )
         self._count = state.count
         self._waiting.extend(state.waiting)
         self._again_at = 0.0
@@ -377,12 +380,19 @@ class Terminators:
         terminator.draining = True
         if terminator in self._ring:
             self._ring.remove(terminator)
-        try:
-            terminator.channel.send(messages.Drain(moving=True))
-        except ChannelClosed:
+        self._send(terminator, messages.Drain(moving=True), [])
+
+    def _send(
+        self, terminator: _Terminator, command: messages.TerminatorCommand, fds: list[int]
+    ) -> None:
+        """Send a command; if the process is dead, its exit is noticed."""
+        fd = terminator.channel.fileno()
+        if fd < 0:
             return
-        if terminator.channel.backlogged:
-            self._poller.change(terminator.channel.fileno(), READ | WRITE)
+        with contextlib.suppress(ChannelClosed):
+            terminator.channel.send(command, fds)
+            if terminator.channel.backlogged:
+                self._poller.change(fd, READ | WRITE)
 
     def _pass_on(self, connection: Connection) -> bool:
         """Give the client to the next terminator; whether that could be done."""

@@ -80,7 +80,10 @@ def _context(settings: Settings, certificate: str, key: str, setting: str) -> ss
 def _load_certificate(result: ssl.SSLContext, certificate: str, key: str, setting: str) -> None:
     path, key_path = _path(certificate), _path(key) if key else None
     # OpenSSL does not say which of the two it can't open.
-    for name, file in ((setting, path), ("tls_key" if setting != "tls_hosts" else setting, key_path)):
+    for name, file in (
+        (setting, path),
+        ("tls_key" if setting != "tls_hosts" else setting, key_path),
+    ):
         _check_readable(file, name)
     try:
         result.load_cert_chain(path, key_path, password=_no_password)

@@ -116,4 +116,3 @@ class Terminator:
     def _end_if_done(self) -> None:
         if self._draining and not self._relays:
             self._over.set()
-

@@ -23,6 +23,8 @@ from prefork.wire.messages import Terminate
 # After the last byte for the client, it has so many seconds to take what it has not taken yet, and
 # to end the connection too.
 _LAST_SECONDS = 30.0
+# A name in a certificate may have any length.
+_LONGEST_NAME = 256
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: socket(7)
 
 _log = logging.getLogger("prefork.tls")
@@ -162,7 +164,7 @@ def _secure(connection: ServerName) -> Secure:
         protocol=connection.version() or "",
         cipher=cipher[0] if cipher is not None else "",
         server_name=connection.name,
-        client_name=subject.get("commonName", ""),
+        client_name=subject.get("commonName", "")[:_LONGEST_NAME],
         verified=bool(subject),
         client_certificate=connection.getpeercert(binary_form=True) or b"",
     )

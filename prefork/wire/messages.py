@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import msgspec
 
+from prefork.wire.introduction import Secure
+
 
 class Loan(msgspec.Struct, frozen=True, array_like=True):
     """One connection of a `Lend`: its id, the listener it came in by, and the client's address.
 
-    `listener` is an index into `Assignment.listeners`; `host` is empty for a unix socket.
+    `listener` is an index into `Assignment.listeners`; `host` is empty for a unix socket. `secure`
+    is what is known of TLS, where the client speaks it with somebody in front.
     """
 
     id: int
     listener: int
     host: str
     port: int
+    secure: Secure | None = None
 
 
 class Lend(msgspec.Struct, frozen=True, array_like=True, tag="lend"):

@@ -121,6 +121,8 @@ class Engine:
             self._flush_later()
             return
         entrance = self._entrances[loan.listener]
+        if loan.secure is not None:
+            entrance = entrance.secured(loan.secure)
         peer = (loan.host, str(loan.port))
         self._begin(self.kind.connection(self, self._states, loan.id, fd, entrance, peer))
 

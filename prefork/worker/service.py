@@ -11,9 +11,10 @@ from prefork.http.heads import Heads
 from prefork.http.request import Limits, RequestParser
 from prefork.settings import idle_timeout, request_timeout, standstill_timeout
 from prefork.wire.assignment import Assignment
+from prefork.wire.introduction import Secure
 from prefork.worker.kind import Kind
 from prefork.worker.transport import Waiting
-from prefork.wsgi import environ_template
+from prefork.wsgi import environ_template, secure_variables
 
 
 class Entrance:
@@ -30,6 +31,10 @@ class Entrance:
         self._limits = limits
         self._streaming = streaming
         self.heads = Heads(limits.line)
+
+    def secured(self, secure: Secure) -> Entrance:
+        """The entrance of one connection, of which this is known: nothing of it is for others."""
+        return Entrance(self._template | secure_variables(secure), self._limits, self._streaming)
 
     def parser(self, peer: tuple[str, str]) -> RequestParser:
         """A parser for the requests of this client."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prefork.config import value_toml
+from prefork.config import key_toml, value_toml
 from tests.support.clients import Client
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class Server:
         ):
             if isinstance(value, dict):
                 lines.append(f"[{name}]")
-                lines += [f"{key} = {value_toml(item)}" for key, item in value.items()]
+                lines += [f"{key_toml(key)} = {_toml(item)}" for key, item in value.items()]
             else:
                 lines.append(f"{name} = {value_toml(value)}")
         self.config.write_text("\n".join(lines) + "\n")
@@ -111,7 +111,7 @@ class Server:
     @property
     def port(self) -> int:
         """The port of the first TCP listener."""
-        return int(self.wait_for(r"listening on http://\S+:(\d+)")[1])
+        return int(self.wait_for(r"listening on https?://\S+:(\d+)")[1])
 
     @property
     def url(self) -> str:
@@ -168,6 +168,14 @@ class Server:
             if int(pid) in alive:
                 found[int(slot)] = int(pid)
         return found
+
+
+def _toml(value: Any) -> str:
+    """A value of a table, which may be a table in its turn."""
+    if not isinstance(value, dict):
+        return value_toml(value)
+    items = (f"{key_toml(key)} = {value_toml(item)}" for key, item in value.items())
+    return f"{{{', '.join(items)}}}"
 
 
 def listening_inode(port: int) -> str:
