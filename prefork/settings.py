@@ -429,7 +429,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     tls_processes: Annotated[
         int,
-        Meta(ge=1, le=64),
+        Meta(ge=1, le=MOST_WORKERS),
         Option(
             Group.TLS,
             "Processes that speak TLS: more than one where there is more to encrypt than one CPU "

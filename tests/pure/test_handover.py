@@ -26,12 +26,29 @@ from prefork.settings import Settings
 from prefork.wire import messages
 from prefork.wire.board import LOANS, ROW_SIZE, ROWS, LoanState
 from prefork.wire.identity import WorkerId
+from prefork.wire.introduction import Secure
 
 NUMBERS = st.integers(-(1 << 63), (1 << 63) - 1)
 TIMES = st.floats(allow_nan=False)  # which would equal nothing, not even itself
 PLAIN = st.dictionaries(st.text(), st.text() | st.lists(NUMBERS))
 CONNECTIONS = st.builds(
-    Connection, fd=NUMBERS, listener=NUMBERS, host=st.text(), port=NUMBERS, moved=st.booleans()
+    Connection,
+    fd=NUMBERS,
+    listener=NUMBERS,
+    host=st.text(),
+    port=NUMBERS,
+    moved=st.booleans(),
+    termination=NUMBERS,
+    secure=st.none()
+    | st.builds(
+        Secure,
+        protocol=st.text(),
+        cipher=st.text(),
+        server_name=st.text(),
+        client_name=st.text(),
+        verified=st.booleans(),
+        client_certificate=st.binary(),
+    ),
 )
 WAITS = st.lists(st.tuples(CONNECTIONS, TIMES))
 LOG_FILES = st.builds(handover.LogFile, path=st.text(), fd=NUMBERS)
@@ -93,6 +110,21 @@ HANDOVERS = st.builds(
         parked=WAITS,
         lingering=WAITS,
         waiting=st.lists(CONNECTIONS),
+        unintroduced=WAITS,
+    ),
+    termination=st.builds(
+        handover.Termination,
+        terminators=st.lists(
+            st.builds(
+                handover.Terminator,
+                pid=NUMBERS,
+                channel=NUMBERS,
+                unsent=st.lists(st.tuples(st.binary(), st.lists(NUMBERS))),
+                draining=st.booleans(),
+            )
+        ),
+        waiting=st.lists(CONNECTIONS),
+        count=NUMBERS,
     ),
 )
 
@@ -135,6 +167,12 @@ def an_example(**changes: Any) -> Handover:
             parked=[(msgspec.structs.replace(connection, fd=21), 80.0)],
             lingering=[(msgspec.structs.replace(connection, fd=22), 7.0)],
             waiting=[msgspec.structs.replace(connection, fd=23)],
+            unintroduced=[(msgspec.structs.replace(connection, fd=24), 9.0)],
+        ),
+        termination=handover.Termination(
+            [handover.Terminator(4712, 25, [], draining=False)],
+            waiting=[msgspec.structs.replace(connection, fd=26)],
+            count=1,
         ),
     )
     return msgspec.structs.replace(state, **changes)
@@ -142,7 +180,7 @@ def an_example(**changes: Any) -> Handover:
 
 def test_a_handover_names_every_fd_that_it_is_about_but_no_standard_stream_that_is_a_log() -> None:
     listening_at_standard_input = {0}
-    assert an_example().fds() == {*range(10, 15), *range(20, 24)} | listening_at_standard_input
+    assert an_example().fds() == {*range(10, 15), *range(20, 27)} | listening_at_standard_input
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 10, -1])
@@ -166,7 +204,7 @@ def test_a_handover_of_another_version_is_refused_whatever_it_holds() -> None:
 def test_the_form_of_a_handover_is_that_of_its_version() -> None:
     """If this fails, what is handed over, said or written on the board has changed: raise VERSION,
     unless a master of before and one of now understand each other anyway, and note the digest."""
-    digests = {1: "4e8fc1f494c16938"}
+    digests = {1: "4e8fc1f494c16938", 2: "dbe49ea238b94f11"}
     parts = [*vars(handover).values(), *vars(messages).values(), Books, WorkerId]
     records = {part.__name__: part.__annotations__ for part in parts if is_record(part)}
     states = [(state.name, state.value) for state in LoanState]

@@ -14,12 +14,18 @@ PACKAGE = Path(__file__).resolve().parents[2] / "prefork"
 # a floor of single files, not even from its neighbours unless they are listed here.
 FLOORS = [
     {"prefork", "prefork.errors"},
-    {"prefork.readiness", "prefork.settings", "prefork.signals", "prefork.pidfile"},
+    {
+        "prefork.networks",
+        "prefork.readiness",
+        "prefork.settings",
+        "prefork.signals",
+        "prefork.pidfile",
+    },
     {"prefork.config", "prefork.log", "prefork.process", "prefork.http"},
     {"prefork.wire"},
     {"prefork.wsgi"},
     {"prefork.accesslog"},
-    {"prefork.master", "prefork.worker"},
+    {"prefork.master", "prefork.tls", "prefork.worker"},
     {"prefork.cli", "prefork.demo", "prefork.reference"},
     {"prefork.__main__"},
 ]
@@ -50,7 +56,15 @@ PURE = [
 ]
 IMPURE_MODULES = {"os", "socket", "select", "signal", "subprocess", "threading", "selectors"}
 # A worker's own: the master would pay for them, and monkey-patching would come too late.
-NEVER_IN_THE_MASTER = {"gevent", "ssl", "httptools", "prefork.worker", "prefork.http"}
+NEVER_IN_THE_MASTER = {
+    "asyncio",
+    "gevent",
+    "httptools",
+    "prefork.http",
+    "prefork.tls",
+    "prefork.worker",
+    "ssl",
+}
 
 
 def imports(path: Path, whole: bool = True) -> Iterator[str]:

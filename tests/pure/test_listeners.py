@@ -84,9 +84,21 @@ def test_a_relative_unix_path_is_made_absolute() -> None:
     assert address.path == os.path.join(os.getcwd(), "app.sock")
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_address_may_say_what_is_spoken_there(scheme: str) -> None:
+    address = parse_address(f"{scheme}://[::1]:8000")
+    assert isinstance(address, TCPAddress)
+    assert (address.host, address.port, address.scheme) == ("::1", 8000, scheme)
+
+
+def test_tls_can_be_spoken_only_with_a_certificate() -> None:
+    with pytest.raises(UsageError, match="there is no \\[tls\\] certificate"):
+        bind_all(["https://127.0.0.1:0"], 16, None, NOBODY)
+
+
 MALFORMED = [
     *("", "8000", "localhost", "localhost:", "localhost:http", "localhost:65536", "::1:8000"),
-    *("[::1]", "[::1:8000", "::1]:8000", "http://localhost:8000", "127.0.0.1:8000/", "a:1\n"),
+    *("[::1]", "[::1:8000", "::1]:8000", "127.0.0.1:8000/", "a:1\n"),
     *("localhost:-1", "unix:", "unix://", "fd://", "fd://x", "fd://-1", "fd://²"),
 ]
 

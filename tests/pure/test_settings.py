@@ -64,7 +64,7 @@ def test_every_group_has_a_setting() -> None:
 
 
 def _subtitles(parser: argparse.ArgumentParser) -> list[str]:
-    return re.findall(r"^([A-Z][a-z ]+):$", parser.format_help(), re.M)
+    return re.findall(r"^([A-Z][A-Za-z ]+):$", parser.format_help(), re.M)
 
 
 def test_help_lists_the_groups_in_the_order_of_the_table() -> None:
