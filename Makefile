@@ -15,7 +15,7 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 
 BIN = $(VENV)/bin
-HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; command -v nginx && command -v spin && command -v gcc && \
+HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; command -v nginx && command -v haproxy && command -v spin && command -v gcc && \
 	command -v slowhttptest) >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -55,13 +55,14 @@ clean: ## remove all that was made here
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The tests behind nginx, among slow clients, and that of the model, skip without these: root installs them.
+# The tests behind proxies, among slow clients, and that of the model, skip without these: root
+# installs them.
 tools:
 	@$(HAS_TOOLS) || test "$$(id -u)" != 0 || { \
 		apt-get update && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y --no-install-recommends \
-		nginx-light slowhttptest spin gcc libc6-dev; \
-	} || echo "nginx, slowhttptest, spin or gcc can't be installed: the tests that need them will be skipped"
+		curl haproxy nginx-light openssl slowhttptest spin gcc libc6-dev; \
+	} || echo "Not all tools can be installed: the tests that need them will be skipped"
 
 $(VENV)/.test: EXTRA = [test]
 $(VENV)/.check: EXTRA = [check]

@@ -17,7 +17,7 @@ from prefork.wire.introduction import Introduction, Secure, encode
 from tests.conftest import Serve
 from tests.support.clients import Client
 from tests.support.modes import KINDS, Mode
-from tests.support.server import PATIENCE
+from tests.support.server import PATIENCE, at_rest, eventually
 from tests.support.tls import Authority, TLSClient
 
 CONTRACT = "tests.apps.contract:app"
@@ -103,7 +103,9 @@ def test_a_connection_that_moves_takes_along_what_was_said(serve: Serve, kind: s
         sock = client.sock
         server.reload()
         assert environ_of(client)["SSL_PROTOCOL"] == before["SSL_PROTOCOL"]
-        os.kill(server.workers()[1], signal.SIGKILL)
+        pid = server.workers()[1]
+        eventually(lambda: at_rest([pid]), "the worker to be done with what it has answered")
+        os.kill(pid, signal.SIGKILL)
         assert environ_of(client)["REMOTE_ADDR"] == "192.0.2.7"
         since = server.mark()
         server.send(signal.SIGUSR2)
