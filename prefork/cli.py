@@ -90,6 +90,7 @@ def _check(settings: Settings) -> None:
     for text in settings.bind:
         parse_address(text)
     Networks(settings.proxy_allow_ips, "proxy_allow_ips")
+    Networks(settings.forwarded_allow_ips, "forwarded_allow_ips")
     for setting in ("tls_certificate", "proxy_protocol"):
         if settings.dispatch == "shared" and getattr(settings, setting):
             raise UsageError(

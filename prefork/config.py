@@ -192,6 +192,9 @@ def _from_platform(environ: Mapping[str, str]) -> Iterator[Given]:
     concurrency = environ.get("WEB_CONCURRENCY")
     if concurrency:
         yield Given("workers", concurrency, "$WEB_CONCURRENCY", text=True)
+    proxies = environ.get("FORWARDED_ALLOW_IPS")
+    if proxies:
+        yield Given("forwarded_allow_ips", proxies, "$FORWARDED_ALLOW_IPS", text=True)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[Given]:

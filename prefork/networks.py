@@ -27,13 +27,13 @@ class Networks:
             raise UsageError(f"{setting}: {error}", setting) from None
         self._has = lru_cache(maxsize=1024)(self._look_up)
 
-    def __contains__(self, host: str) -> bool:
+    def __contains__(self, host: object) -> bool:
         """Whether this is one of them; who comes by a unix socket, and has no address, is."""
         return self._all or not host or self._has(host)
 
-    def _look_up(self, host: str) -> bool:
+    def _look_up(self, host: object) -> bool:
         try:
-            address = ip_address(host)
+            address = ip_address(str(host))
         except ValueError:
             return False
         return any(address in network for network in self._networks)

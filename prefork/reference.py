@@ -54,7 +54,7 @@ The file given with `-c` is TOML; its keys are named with the options above. A k
 setting, or a value that is not valid, is an error that names the file and the line.
 
 A value on the command line wins over one from a `PREFORK_` variable, that over the file, the
-file over `PORT` and `WEB_CONCURRENCY`, and these over the default.
+file over `PORT`, `WEB_CONCURRENCY` and `FORWARDED_ALLOW_IPS`, and these over the default.
 
 A reload reads the file again; if it can't be used, nothing changes. What the master opens once
 (addresses, pid file, logs) changes with a restart only.
@@ -67,6 +67,7 @@ This prints a file of comments with every setting:
 _ENVIRONMENT = {
     "PORT": "Port to listen on, at every IPv4 address of the host, where `bind` is not set.",
     "WEB_CONCURRENCY": "Number of workers, or `auto`, where `workers` is not set.",
+    "FORWARDED_ALLOW_IPS": "Trusted proxies, where `forwarded_allow_ips` is not set.",
     "PREFORK_CONFIG": "The configuration file, where `-c` is not given.",
     "PREFORK_*": "The setting of that name, as in `PREFORK_LOG_LEVEL=debug`. Several values are "
     "separated by commas; those of `PREFORK_ENV` have the form KEY=VALUE.",

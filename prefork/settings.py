@@ -153,6 +153,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             metavar="NETWORK,...",
         ),
     ] = field(default_factory=lambda: ["127.0.0.1", "::1"])
+    forwarded_allow_ips: Annotated[
+        list[str],
+        Option(
+            Group.LISTEN,
+            "Proxies that are believed what they say of clients in Forwarded, X-Forwarded-For, "
+            "X-Forwarded-Proto and X-Forwarded-Host: addresses, networks, or * for any. Those at "
+            "unix sockets always are. REMOTE_ADDR, wsgi.url_scheme and HTTP_HOST then are the "
+            "client's. With $FORWARDED_ALLOW_IPS set, that is the default.",
+            metavar="NETWORK,...",
+        ),
+    ] = field(default_factory=lambda: ["127.0.0.1", "::1"])
     backlog: Annotated[
         int,
         Meta(ge=1),

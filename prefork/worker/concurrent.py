@@ -9,6 +9,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from prefork.http import forwarded
 from prefork.http.request import Request
 from prefork.worker.connection import Connection
 from prefork.worker.lingering import shut_down
@@ -90,6 +91,8 @@ class ConcurrentConnection(Connection):
     def _serve(self, request: Request | None) -> None:
         engine = self._engine
         while request is not None:
+            if self._trusted:
+                forwarded.apply(request.environ, self._entrance.proxies)
             self._exchange = exchange = Exchange(request, self)
             self.waiting = _APP
             if engine.timed:

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from prefork.errors import HTTPError
-from prefork.http import response
+from prefork.http import forwarded, response
 from prefork.http.request import Phase, Request, RequestParser
 from prefork.wire.board import RETIRING
 from prefork.worker.transport import (
@@ -50,7 +50,7 @@ class Connection(SocketTransport):
         peer: REMOTE_ADDR and REMOTE_PORT.
     """
 
-    __slots__ = ("_closing", "_entrance", "_owed", "_parser", "_peer", "_refused")
+    __slots__ = ("_closing", "_entrance", "_owed", "_parser", "_peer", "_refused", "_trusted")
 
     def __init__(
         self,
@@ -64,6 +64,8 @@ class Connection(SocketTransport):
         super().__init__(engine, states, key, fd)
         self._entrance = entrance
         self._peer = peer
+        # Whether it is believed what it says of its clients.
+        self._trusted = peer[0] in entrance.proxies
         self._parser: RequestParser | None = None
         # Whether the connection ends when the client has taken what it has not taken yet.
         self._closing = False
@@ -159,6 +161,8 @@ class Connection(SocketTransport):
         """Serve a request, and those that have arrived behind it, in order."""
         engine = self._engine
         while request is not None:
+            if self._trusted:
+                forwarded.apply(request.environ, self._entrance.proxies)
             exchange = Exchange(request, self)
             if engine.timed:
                 exchange.began = monotonic()

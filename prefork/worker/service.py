@@ -9,6 +9,7 @@ from typing import Any
 from prefork.accesslog import AccessLogger
 from prefork.http.heads import Heads
 from prefork.http.request import Limits, RequestParser
+from prefork.networks import Networks
 from prefork.settings import idle_timeout, request_timeout, standstill_timeout
 from prefork.wire.assignment import Assignment
 from prefork.wire.introduction import Secure
@@ -24,9 +25,13 @@ class Entrance:
         template: the environ that each request begins with.
         limits: what is accepted.
         streaming: whether bodies are read while they arrive.
+        proxies: who is believed what it says of clients.
     """
 
-    def __init__(self, template: dict[str, Any], limits: Limits, streaming: bool) -> None:
+    def __init__(
+        self, template: dict[str, Any], limits: Limits, streaming: bool, proxies: Networks
+    ) -> None:
+        self.proxies = proxies
         self._template = template
         self._limits = limits
         self._streaming = streaming
@@ -34,7 +39,8 @@ class Entrance:
 
     def secured(self, secure: Secure) -> Entrance:
         """The entrance of one connection, of which this is known: nothing of it is for others."""
-        return Entrance(self._template | secure_variables(secure), self._limits, self._streaming)
+        template = self._template | secure_variables(secure)
+        return Entrance(template, self._limits, self._streaming, self.proxies)
 
     def parser(self, peer: tuple[str, str]) -> RequestParser:
         """A parser for the requests of this client."""
@@ -106,4 +112,5 @@ def _entrances(assignment: Assignment, kind: Kind) -> tuple[Entrance, ...]:
         )
         for listener in assignment.surroundings.listeners
     )
-    return tuple(Entrance(template, limits, kind.streams) for template in templates)
+    proxies = Networks(settings.forwarded_allow_ips, "forwarded_allow_ips")
+    return tuple(Entrance(template, limits, kind.streams, proxies) for template in templates)

@@ -48,6 +48,7 @@ PURE = [
     "wire/recall.py",
     "http/body.py",
     "http/fields.py",
+    "http/forwarded.py",
     "http/heads.py",
     "http/memo.py",
     "http/request.py",
