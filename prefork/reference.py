@@ -51,7 +51,8 @@ It stays in the foreground, and says on standard error what it does.
 
 _CONFIGURATION = """\
 The file given with `-c` is TOML; its keys are named with the options above. A key that is no
-setting, or a value that is not valid, is an error that names the file and the line.
+setting, or a value that is not valid, is an error that names the file and the line. Those that
+begin with `tls_` may stand in a table `[tls]`, without that.
 
 A value on the command line wins over one from a `PREFORK_` variable, that over the file, the
 file over `PORT`, `WEB_CONCURRENCY` and `FORWARDED_ALLOW_IPS`, and these over the default.

@@ -38,7 +38,7 @@ from prefork.wire.channel import Channel, ChannelClosed, TerminatorMasterChannel
 # What can't be passed on now, for want of fds or of a terminator, is tried again after so long.
 _AGAIN_SECONDS = 0.1
 # At a stop they have so many seconds for what clients have not taken yet.
-_LAST_SECONDS = 5.0
+_LAST_SECONDS = 2.0
 # So many clients may wait for a terminator, when there is none; more are turned away.
 _MOST_WAITING = 1024
 
@@ -248,10 +248,7 @@ class Terminators:
 
     def take_over(self, state: handover.Termination, settings: Settings) -> None:
         """Go on with what another had; whether files have changed is not known."""
-        self._settings, self._wanted = (
-            settings,
-            sum(not each.draining for each in state.terminators),
-        )
+        self._settings, self._wanted = settings, settings.tls_processes
         self._count = state.count
         self._waiting.extend(state.waiting)
         self._again_at = 0.0
