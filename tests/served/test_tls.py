@@ -321,6 +321,8 @@ def test_a_terminator_that_dies_is_replaced(secure: Secure, authority: Authority
     server = secure(CONTRACT)
     (first,) = terminators(server)
     os.kill(first, signal.SIGKILL)
+    # Whoever comes before that is noticed may be given to the dead one.
+    server.wait_for(f"tls pid={first} was killed by SIGKILL")
     with TLSClient(server.port, authority.context()) as client:
         assert client.ask().status == 200
     assert terminators(server) != [first]
