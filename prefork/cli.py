@@ -212,25 +212,26 @@ def _check_certificates(settings: Settings) -> None:
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.write(write, _mistake_in_certificates(settings))
-        os._exit(0)
+        _try_certificates(settings, write)
     os.close(write)
     with open(read, "rb") as file:
-        said = file.read()
-    os.waitpid(pid, 0)
-    if said:
-        setting, _, why = said.decode().partition("\n")
-        raise UsageError(why, setting)
+        setting, _, why = file.read().decode().partition("\n")
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise UsageError(why or "the certificates could not be tried", setting)
 
 
-def _mistake_in_certificates(settings: Settings) -> bytes:
-    from prefork.tls.contexts import context
-
+def _try_certificates(settings: Settings, output: int) -> NoReturn:
+    """In the child: write down which setting is wrong, and why, and be gone, whatever happens."""
     try:
+        from prefork.tls.contexts import context
+
         context(settings)
+        os._exit(0)
     except UsageError as error:
-        return f"{error.setting}\n{error}".encode()
-    return b""
+        os.write(output, f"{error.setting}\n{error}".encode())
+    finally:
+        os._exit(1)
 
 
 def _check_app(settings: Settings) -> int:

@@ -78,10 +78,11 @@ class Terminator(msgspec.Struct, frozen=True):
     draining: bool
 
 
-class Termination(msgspec.Struct, frozen=True):
-    """The terminators; the connections that wait for one; how many there have been."""
+class Arrivals(msgspec.Struct, frozen=True):
+    """The connections on their way in: those of which is still to be said whose they are, and those
+    that wait for a terminator; how many a terminator has got."""
 
-    terminators: list[Terminator]
+    unintroduced: Waits
     waiting: list[Connection]
     count: int
 
@@ -104,7 +105,7 @@ class Lending(msgspec.Struct, frozen=True):
     parked: Waits
     lingering: Waits
     waiting: list[Connection]
-    unintroduced: Waits
+    arrivals: Arrivals
 
 
 class Handover(msgspec.Struct, frozen=True):
@@ -121,7 +122,7 @@ class Handover(msgspec.Struct, frozen=True):
     fleet: Fleet
     links: list[Link]
     lending: Lending
-    termination: Termination
+    terminators: list[Terminator]
 
     def connections(self) -> Iterator[Connection]:
         """All connections, whoever has them."""
@@ -129,10 +130,11 @@ class Handover(msgspec.Struct, frozen=True):
             if link.books is not None:
                 yield from link.books.loans.values()
         lending = self.lending
-        for connection, _ in (*lending.parked, *lending.lingering, *lending.unintroduced):
+        arrivals = lending.arrivals
+        for connection, _ in (*lending.parked, *lending.lingering, *arrivals.unintroduced):
             yield connection
-        yield from self.lending.waiting
-        yield from self.termination.waiting
+        yield from lending.waiting
+        yield from arrivals.waiting
 
     def fds(self) -> set[int]:
         """The fds that it is about. (Those of what is unsent are of loans, or of logs.)"""
@@ -142,7 +144,7 @@ class Handover(msgspec.Struct, frozen=True):
         fds.update(connection.fd for connection in self.connections())
         for link in self.links:
             fds |= {link.channel, link.stacks}
-        fds.update(each.channel for each in self.termination.terminators)
+        fds.update(each.channel for each in self.terminators)
         return fds
 
 

@@ -86,8 +86,8 @@ class Lending:
         """The connections that no worker has, and the ring, for another to go on with."""
         turns = [(link.worker.id.pid, turns) for link, turns in self._dispatch.turns()]
         parked, lingering = self._custody.hand_over()
-        unintroduced = self._arrivals.hand_over()
-        return handover.Lending(turns, parked, lingering, list(self._waiting), unintroduced)
+        arrivals = self._arrivals.hand_over()
+        return handover.Lending(turns, parked, lingering, list(self._waiting), arrivals)
 
     def take_over(
         self, state: handover.Lending, books: dict[WorkerLink, Books[Connection]]
@@ -97,7 +97,7 @@ class Lending:
         self._dispatch.take_over(books, [(links[pid], turns) for pid, turns in state.turns])
         self._custody.take_over(state.parked, state.lingering)
         self._waiting.extend(state.waiting)
-        self._arrivals.take_over(state.unintroduced)
+        self._arrivals.take_over(state.arrivals)
 
     @property
     def connections(self) -> int:

@@ -84,7 +84,7 @@ class Master:
         by_workers = settings.dispatch == "shared"
         limit = process.limit_connections(settings)
         arrivals = Arrivals(settings, self._poller, listeners, logs, self._disown)
-        self._terminators = arrivals.terminators if arrivals.secure else None
+        self._terminators = arrivals.terminators
         self._lending = Lending(
             self._poller, board, listeners, by_workers, idle_timeout(settings), limit, arrivals
         )
@@ -123,9 +123,7 @@ class Master:
         books = self._workers.take_over(state.links)
         self._fleet.take_over(state.fleet, (link.worker for link in state.links))
         self._lending.take_over(state.lending, books)
-        if self._terminators is not None:
-            settings = self._settings[state.fleet.generation]
-            self._terminators.take_over(state.termination, settings)
+        self._terminators.take_over(state.terminators, self._settings[state.fleet.generation])
 
     def go_on(self, since: float) -> int:
         """Serve on with what was taken over, and reload; then as `run`.
@@ -156,8 +154,7 @@ class Master:
             BootError: the first generation failed to boot.
             Forked: in each worker, and mold, that is forked.
         """
-        if self._terminators is not None:
-            self._terminators.start(self._first_settings, monotonic())
+        self._terminators.start(self._first_settings, monotonic())
         return self._serve()
 
     def _serve(self) -> int:
@@ -167,18 +164,14 @@ class Master:
         self._lending.end_waiting()
         while self._lending.lingering:
             self._turn()
-        self._end_terminators()
+        self._terminators.stop(monotonic())
+        while self._terminators:
+            self._turn()
         signals.ignore()
         if self._fleet.failure:
             raise BootError(self._fleet.failure)
         _log.info("stopped")
         return 0
-
-    def _end_terminators(self) -> None:
-        if self._terminators is not None:
-            self._terminators.stop(monotonic())
-            while self._terminators:
-                self._turn()
 
     def _turn(self) -> None:
         """One wait and what follows. An error of ours is logged: the master goes on."""
@@ -207,8 +200,7 @@ class Master:
         # Whatever else goes wrong, no death goes unnoticed.
         for pid, status in self._workers.reap():
             self._upgrade.exited(pid, status)
-            if self._terminators is not None:
-                self._terminators.exited(pid, status, monotonic())
+            self._terminators.exited(pid, status, monotonic())
         for number in received:
             if number in COMMANDS:
                 _log.info("%s received", signal.Signals(number).name)
@@ -229,7 +221,7 @@ class Master:
             return
         if self._upgrade.under_way:
             return  # which a reload follows, and one that is refused, too
-        if self._terminators is not None and self._terminators.renewing:
+        if self._terminators.renewing:
             return
         self._reload_wanted = False
         try:
@@ -237,7 +229,7 @@ class Master:
         except PreforkError as error:
             _refused(str(error))
             return
-        if self._terminators is None or not self._terminators.outdated(settings):
+        if not self._terminators.outdated(settings):
             self._roll_out(settings)
         elif settings.tls_certificate:
             # Only if these can be used, the workers' turn comes.
@@ -260,7 +252,7 @@ class Master:
         for name in _FIXED:
             if getattr(settings, name) != getattr(self._first_settings, name):
                 _log.warning("%s has changed: that takes effect at a restart", name)
-        if settings.tls_certificate and self._terminators is None:
+        if settings.tls_certificate and not self._first_settings.tls_certificate:
             _log.warning("[tls] is new: that takes effect at a restart")
         size = self._size_after_reload(current, settings)
         fleet.reload(size, now, settings.reload_bake, settings.preload)
@@ -281,8 +273,7 @@ class Master:
         fleet = self._fleet
         if fleet.rollout is not None or fleet.goal is not Goal.RUN or self._stop_at != math.inf:
             return
-        renewing = self._terminators is not None and self._terminators.renewing
-        if self._workers.expecting or renewing:
+        if self._workers.expecting or not self._terminators.settled:
             return
         if self._upgrade.wanted:
             seconds = self._settings[fleet.generation].listen_timeout
@@ -305,13 +296,8 @@ class Master:
             fleet=fleet.hand_over(),
             links=self._workers.hand_over(),
             lending=self._lending.hand_over(),
-            termination=self._hand_over_terminators(),
+            terminators=self._terminators.hand_over(),
         )
-
-    def _hand_over_terminators(self) -> handover.Termination:
-        if self._terminators is None:
-            return handover.Termination([], [], 0)
-        return self._terminators.hand_over()
 
     def _adopt(self, settings: Settings) -> None:
         """A reload has been done: what its settings say of the master holds from now on."""
@@ -370,8 +356,7 @@ class Master:
                 _log.error("%s can't be opened again: %s", file, error.strerror)
         _log.info("logs reopened")
         self._workers.tell(ReopenLogs(), [file.fd for file in files])
-        if self._terminators is not None:
-            self._terminators.tell(ReopenLogs(), [files[0].fd])
+        self._terminators.tell(ReopenLogs(), [files[0].fd])
 
     def _disown(self) -> None:
         """In a forked worker: close all that Python objects here would close later on, when
@@ -379,8 +364,7 @@ class Master:
         self._poller.close()
         self._lending.disown()
         self._workers.disown()
-        if self._terminators is not None:
-            self._terminators.disown()
+        self._terminators.disown()
 
 
 def _refused(why: str) -> None:

@@ -1,8 +1,4 @@
-"""Terminators: the processes that speak TLS, so that connections in the clear are what is lent.
-
-A client of a listener with TLS goes to one of them, with one end of a socketpair. The master has
-the other end, which is the connection from then on, for it and for all workers: so what holds for
-connections, at reloads and crashes, holds for these. The first bytes on it introduce the client.
+"""Terminators: the processes that speak TLS with clients.
 
 New certificates are for new terminators: when all of them are ready they get the clients that come
 from then on, and the old ones end when their last connection does.
@@ -32,15 +28,11 @@ from prefork.master.link import describe_exit
 from prefork.master.poller import READ, WRITE, Poller
 from prefork.settings import STARTED_IN, TABLE, Settings
 from prefork.wire import channel, messages
-from prefork.wire.assignment import ListenerInfo, TerminatorAssignment
+from prefork.wire.assignment import TerminatorAssignment
 from prefork.wire.channel import Channel, ChannelClosed, TerminatorMasterChannel
 
-# What can't be passed on now, for want of fds or of a terminator, is tried again after so long.
-_AGAIN_SECONDS = 0.1
 # At a stop they have so many seconds for what clients have not taken yet.
 _LAST_SECONDS = 2.0
-# So many clients may wait for a terminator, when there is none; more are turned away.
-_MOST_WAITING = 1024
 
 # They all back off together.
 _PLACE = 0
@@ -75,29 +67,22 @@ class _Renewal:
 
 
 class Terminators:
-    """The terminators there are, and the clients on their way to them.
+    """The terminators there are.
 
     Args:
+        needed: whether TLS is spoken at all; if not, there are none.
         poller: the master's one wait.
-        listeners: what clients come in by.
         logs: what they log to.
         disown: closes, in a forked child, what only the master may have.
-        introduce: takes a connection that a terminator will introduce.
     """
 
     def __init__(
-        self,
-        poller: Poller,
-        listeners: tuple[ListenerInfo, ...],
-        logs: Logs,
-        disown: Callable[[], None],
-        introduce: Callable[[Connection], object],
+        self, needed: bool, poller: Poller, logs: Logs, disown: Callable[[], None]
     ) -> None:
+        self._needed = needed
         self._poller = poller
-        self._listeners = listeners
         self._logs = logs
         self._disown = disown
-        self._introduce = introduce
         self._all: dict[int, _Terminator] = {}  # by pid
         # Those that get new clients, in turn; how many there should be; and of what settings.
         self._ring: deque[_Terminator] = deque()
@@ -106,10 +91,6 @@ class Terminators:
         self._fingerprint: object = None
         self._renewal: _Renewal | None = None
         self._backoffs = Backoffs()
-        self._waiting: deque[Connection] = deque()
-        self._again_at = math.inf
-        # How many connections there have been: each is called by its number.
-        self._count = 0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -120,21 +101,24 @@ class Terminators:
         return self._renewal is not None
 
     @property
-    def waiting(self) -> int:
-        """How many connections wait for one."""
-        return len(self._waiting)
+    def settled(self) -> bool:
+        """Whether each of them serves or drains, and can be talked to."""
+        busy = (each.draining or each in self._ring for each in self._all.values())
+        return all(busy) and all(each.channel.fileno() >= 0 for each in self._all.values())
 
     # Which there are.
 
     def start(self, settings: Settings, now: float) -> None:
-        """Begin."""
+        """Begin, if any are needed."""
+        if not self._needed:
+            return
         self._settings, self._wanted = settings, settings.tls_processes
         self._fingerprint = _fingerprint(settings)
         self._fill(now)
 
     def outdated(self, settings: Settings) -> bool:
         """Whether other settings, or files that have changed, want new ones."""
-        return _fingerprint(settings) != self._fingerprint
+        return self._needed and _fingerprint(settings) != self._fingerprint
 
     def renew(
         self,
@@ -181,20 +165,19 @@ class Terminators:
         for each in self._all.values():
             self._drain(each)
             each.deadline = now + _LAST_SECONDS
-        while self._waiting:
-            os.close(self._waiting.popleft().fd)
 
-    # Connections.
+    # What they are told.
 
-    def terminate(self, connection: Connection, now: float) -> None:
-        """Have TLS spoken with this client, and introduce what comes of it."""
-        if not self._waiting and self._pass_on(connection):
-            return
-        if len(self._waiting) < _MOST_WAITING:
-            self._waiting.append(connection)
-            self._again_at = now + _AGAIN_SECONDS
-        else:
-            os.close(connection.fd)
+    def offer(self, order: messages.Terminate, fds: list[int]) -> bool:
+        """Give a client to the next one; whether that could be done. The fds may be closed then."""
+        if not self._ring:
+            return False
+        terminator = self._ring[0]
+        self._ring.rotate(-1)
+        try:
+            return terminator.channel.offer(order, fds)
+        except ChannelClosed:
+            return False
 
     def cut(self, connection: Connection) -> None:
         """The end of the connection, which is about to come, must not look as if all was said."""
@@ -216,19 +199,12 @@ class Terminators:
                 _log.warning("%s is too late: it is killed", each)
                 os.kill(each.pid, signal.SIGKILL)
         self._fill(now)
-        if self._again_at <= now:
-            self._again_at = math.inf
-            while self._waiting and self._pass_on(self._waiting[0]):
-                self._waiting.popleft()
-            if self._waiting:
-                self._again_at = now + _AGAIN_SECONDS
 
     @property
     def deadline(self) -> float:
         """When `expire` is to be called next."""
         missing = self._wanted > self._having()
         return min(
-            self._again_at,
             self._backoffs.due(_PLACE) if missing else math.inf,
             *(each.deadline for each in self._all.values()),
             math.inf,
@@ -236,23 +212,20 @@ class Terminators:
 
     # Handing over.
 
-    def hand_over(self) -> handover.Termination:
-        """All of it, for another to go on with. Not while some are not ready yet."""
-        terminators = [
+    def hand_over(self) -> list[handover.Terminator]:
+        """All of them, for another to go on with. Only if they are `settled`."""
+        return [
             handover.Terminator(
                 each.pid, each.channel.fileno(), each.channel.unsent(), each.draining
             )
             for each in self._all.values()
         ]
-        return handover.Termination(terminators, list(self._waiting), self._count)
 
-    def take_over(self, state: handover.Termination, settings: Settings) -> None:
-        """Go on with what another had; whether files have changed is not known."""
-        self._settings, self._wanted = settings, settings.tls_processes
-        self._count = state.count
-        self._waiting.extend(state.waiting)
-        self._again_at = 0.0
-        for each in state.terminators:
+    def take_over(self, state: list[handover.Terminator], settings: Settings) -> None:
+        """Go on with those that another had; whether files have changed is not known."""
+        self._settings = settings
+        self._wanted = settings.tls_processes if self._needed else 0
+        for each in state:
             sock = socket.socket(fileno=each.channel)
             ours: TerminatorMasterChannel = Channel(sock, messages.decode_report)
             ours.take_over(each.unsent)
@@ -343,7 +316,6 @@ class Terminators:
         if renewal is None or terminator not in renewal.booting:
             self._backoffs.clear()
             self._ring.append(terminator)
-            self._again_at = 0.0
             return
         renewal.booting.remove(terminator)
         renewal.ready.add(terminator)
@@ -359,7 +331,6 @@ class Terminators:
         self._settings, self._wanted = renewal.settings, renewal.settings.tls_processes
         self._fingerprint = renewal.fingerprint
         self._backoffs.clear()
-        self._again_at = 0.0
         renewal.done()
 
     def _give_up_renewal(self, why: str) -> None:
@@ -390,35 +361,6 @@ class Terminators:
             terminator.channel.send(command, fds)
             if terminator.channel.backlogged:
                 self._poller.change(fd, READ | WRITE)
-
-    def _pass_on(self, connection: Connection) -> bool:
-        """Give the client to the next terminator; whether that could be done."""
-        if not self._ring:
-            return False
-        terminator = self._ring[0]
-        self._ring.rotate(-1)
-        try:
-            ours, theirs = socket.socketpair()
-        except OSError:
-            return False
-        listener = self._listeners[connection.listener]
-        order = messages.Terminate(
-            self._count + 1, connection.host, connection.port, listener.name, int(listener.port)
-        )
-        with theirs:
-            try:
-                taken = terminator.channel.offer(order, [connection.fd, theirs.fileno()])
-            except ChannelClosed:
-                taken = False
-        if not taken:
-            ours.close()
-            return False
-        os.close(connection.fd)
-        ours.setblocking(False)
-        self._count += 1
-        connection.fd, connection.termination = ours.detach(), self._count
-        self._introduce(connection)
-        return True
 
 
 def _fingerprint(settings: Settings) -> object:

@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -326,6 +327,33 @@ def test_a_terminator_that_dies_is_replaced(secure: Secure, authority: Authority
     with TLSClient(server.port, authority.context()) as client:
         assert client.ask().status == 200
     assert terminators(server) != [first]
+
+
+def test_those_who_come_while_there_is_no_terminator_wait_for_the_next_one(
+    secure: Secure, authority: Authority
+) -> None:
+    """None of them is put off by others who come after it, and go on coming."""
+    server = secure(CONTRACT)
+    (first,) = terminators(server)
+    served = threading.Event()
+    others: list[socket.socket] = []
+
+    def come() -> None:
+        while not served.wait(0.02) and len(others) < 900:
+            others.append(socket.create_connection(("127.0.0.1", server.port)))
+            others[-1].sendall(b"\x16\x03\x01")  # the beginning of a handshake
+
+    coming = threading.Thread(target=come)
+    coming.start()
+    os.kill(first, signal.SIGKILL)
+    server.wait_for(f"tls pid={first} was killed by SIGKILL")
+    with TLSClient(server.port, authority.context()) as client:
+        assert client.ask().status == 200
+    assert coming.is_alive()
+    served.set()
+    coming.join()
+    for sock in others:
+        sock.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
