@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.support.modes import KINDS, MODES, Mode
 from tests.support.rawhttp import show_log_of_failure
 from tests.support.server import Server
 
 Serve = Callable[..., Server]
+
+# A busy machine may take any time for an example.
+settings.register_profile("prefork", settings.default, deadline=None)
+settings.load_profile("prefork")
 
 _REPORT = pytest.StashKey[pytest.TestReport]()
 

@@ -12,7 +12,8 @@ from time import monotonic
 from prefork.master.connection import Connection
 from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
-from prefork.wire.accept import ACCEPT_PAUSE, COMPLAINT_PAUSE, accept
+from prefork.seldom import Seldom
+from prefork.wire.accept import ACCEPT_PAUSE, accept
 
 # So many connections are accepted from a listener before anything else gets its turn.
 ACCEPT_BATCH = 64
@@ -44,7 +45,7 @@ class Accepting:
         self._offer = offer
         self.under_way = False
         self._again_at = math.inf
-        self._complain_again = -math.inf
+        self._complains = Seldom()
 
     @property
     def ended(self) -> bool:
@@ -126,8 +127,6 @@ class Accepting:
                 return
 
     def _hold_off(self, error: OSError) -> None:
-        now = monotonic()
-        if now >= self._complain_again:
-            self._complain_again = now + COMPLAINT_PAUSE
+        if self._complains.may(monotonic()):
             _log.error("can't accept: %s; clients wait until it can be done", error.strerror)
         self.rest()

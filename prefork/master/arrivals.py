@@ -24,6 +24,7 @@ from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
 from prefork.master.terminators import Terminators
 from prefork.networks import Networks
+from prefork.seldom import Seldom
 from prefork.settings import Settings
 from prefork.wire.messages import Terminate
 
@@ -31,8 +32,6 @@ from prefork.wire.messages import Terminate
 _AGAIN_SECONDS = 0.1
 # So many clients may wait for a terminator, when there is none; more are turned away.
 _MOST_WAITING = 1024
-# That somebody is turned away is said no more often than this, in seconds.
-_LOG_PAUSE = 10.0
 
 _log = logging.getLogger("prefork.master")
 
@@ -63,7 +62,7 @@ class Arrivals:
         self._proxied = settings.proxy_protocol
         self._proxies = Networks(settings.proxy_allow_ips, "proxy_allow_ips")
         self._seconds = settings.header_timeout
-        self._log_at = -math.inf
+        self._complains = Seldom()
         # Clients for whom there was no terminator, and when to look again.
         self._waiting: deque[Connection] = deque()
         self._again_at = math.inf
@@ -166,7 +165,5 @@ class Arrivals:
 
     def _turn_away(self, connection: Connection) -> None:
         os.close(connection.fd)
-        now = monotonic()
-        if now >= self._log_at:
-            self._log_at = now + _LOG_PAUSE
+        if self._complains.may(monotonic()):
             _log.warning("%s may not connect: it is not in proxy_allow_ips", connection.host)

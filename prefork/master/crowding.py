@@ -13,25 +13,27 @@ from __future__ import annotations
 
 import math
 
+from prefork.seldom import Seldom
+
 # Seconds between two attempts to get idle loans back, or to turn away a batch of connections.
 ASKING_PAUSE, BATCH_PAUSE = 0.1, 0.1
 # Connections wait for so many seconds without any progress before they are turned away.
 FULL_PATIENCE = 5.0
-# That they are is said no more often than this.
-LOG_PAUSE = 10.0
 
 
 class Crowding:
     """When to ask for idle loans, and when to turn connections away.
 
-    `deadline` is when to look again; math.inf as long as there is credit.
+    `deadline` is when to look again; math.inf as long as there is credit. `turns_away` says whether
+    those for whom there is none are turned away.
     """
 
     def __init__(self) -> None:
         self.deadline = math.inf
+        self.turns_away = False
         self._moved_at = math.inf
-        self._ask_at = -math.inf
-        self._log_at = -math.inf
+        self._asks = Seldom(ASKING_PAUSE)
+        self._complains = Seldom()
         self._turned_away = 0
 
     @property
@@ -47,27 +49,23 @@ class Crowding:
     def moved(self) -> None:
         """Somebody was lent, or could be: time begins anew for the others."""
         self.deadline = self._moved_at = math.inf
+        self.turns_away = False
 
-    def hopeless(self, now: float) -> bool:
-        """Whether nobody was lent for so long that those who wait are to be turned away; sets the
-        next deadline."""
-        hopeless = now - self._moved_at >= FULL_PATIENCE
-        self.deadline = now + (BATCH_PAUSE if hopeless else ASKING_PAUSE)
-        return hopeless
+    def look(self, now: float) -> None:
+        """There is still no credit: those who wait are turned away if nobody was lent for too
+        long."""
+        self.turns_away = now - self._moved_at >= FULL_PATIENCE
+        self.deadline = now + (BATCH_PAUSE if self.turns_away else ASKING_PAUSE)
 
     def may_ask(self, now: float) -> bool:
         """Whether it is time to ask the workers for idle loans; if so, it is not again at once."""
-        if now < self._ask_at:
-            return False
-        self._ask_at = now + ASKING_PAUSE
-        return True
+        return self._asks.may(now)
 
     def turned_away(self, now: float) -> int:
         """A connection was turned away: how many were since this was last to be logged, 0 if it
         is not to be logged yet."""
         self._turned_away += 1
-        if now < self._log_at:
+        if not self._complains.may(now):
             return 0
-        self._log_at = now + LOG_PAUSE
         count, self._turned_away = self._turned_away, 0
         return count

@@ -18,12 +18,11 @@ from time import monotonic
 from prefork.master import handover
 from prefork.master.connection import Connection
 from prefork.master.poller import READ, Poller
+from prefork.seldom import Seldom
 from prefork.wire.introduction import parse
 
 # What is looked at: a header may be so long at most.
 _LOOK_SIZE = 16384
-# That one is missing is said no more often than this, in seconds.
-_LOG_PAUSE = 10.0
 
 _log = logging.getLogger("prefork.master")
 
@@ -41,7 +40,7 @@ class Introductions:
         self._introduced = introduced
         # Until when each may take: monotonic seconds.
         self._waiting: dict[Connection, float] = {}
-        self._log_at = -math.inf
+        self._complains = Seldom()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -122,6 +121,6 @@ class Introductions:
 
     def _refuse(self, connection: Connection, why: str, now: float) -> None:
         os.close(connection.fd)
-        if now >= self._log_at and not connection.termination:
-            self._log_at = now + _LOG_PAUSE
+        # What is wrong with a client of a terminator, that one knows.
+        if not connection.termination and self._complains.may(now):
             _log.warning("no introduction of a client by %s: %s", connection.host or "a proxy", why)

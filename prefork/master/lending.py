@@ -69,8 +69,6 @@ class Lending:
         self._custody = Custody(poller, self._offer, arrivals.terminators.cut, keepalive)
         self._fairness = Fairness(self._dispatch, board, self._keep)
         self._crowding = Crowding()
-        # Whether connections for which no worker has room are turned away.
-        self._turns_away = False
         # Connections for which no worker had room; while there are any, none is accepted.
         self._waiting: deque[Connection] = deque()
         # Links with loans that are to be sent at the end of the turn.
@@ -285,7 +283,6 @@ class Lending:
             self._crowding.moved()
         if self._dispatch.has_room():
             self._crowding.moved()
-            self._turns_away = False
             self._accepting.resume()
         else:
             self._lack_room()  # somebody may wait in the backlog
@@ -308,7 +305,7 @@ class Lending:
             self._turn_away(connection)
             return True
         link = None if self._waiting else self._borrower(connection)
-        if link is None and self._turns_away and not connection.moved:
+        if link is None and self._crowding.turns_away and not connection.moved:
             self._turn_away(connection)
             return True
         if link is None:
@@ -344,11 +341,10 @@ class Lending:
         """Somebody may wait for credit: see that there is some, or turn them away."""
         if self.stopping or self._accepting.under_way or not self._dispatch.full():
             self._crowding.moved()
-            self._turns_away = False
             return
         self._ask_for_idle(now)
-        self._turns_away = self._crowding.hopeless(now)
-        if self._turns_away:
+        self._crowding.look(now)
+        if self._crowding.turns_away:
             for connection in [each for each in self._waiting if not each.moved]:
                 self._waiting.remove(connection)
                 self._turn_away(connection)

@@ -8,8 +8,6 @@ import socket
 
 # Out of fds or memory, the next attempt to accept is made after so many seconds.
 ACCEPT_PAUSE = 0.1
-# That it can't be is said no more often than this.
-COMPLAINT_PAUSE = 10.0
 # The client was gone before we came, or never really there: accept(2), "Error handling".
 _CLIENT_GONE = frozenset(
     {

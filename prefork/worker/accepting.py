@@ -6,13 +6,13 @@ A worker that is in the app, or full, does not come; that is all the fairness th
 from __future__ import annotations
 
 import logging
-import math
 import socket
 from functools import partial
 from time import monotonic
 from typing import Any
 
-from prefork.wire.accept import ACCEPT_PAUSE, COMPLAINT_PAUSE, accept
+from prefork.seldom import Seldom
+from prefork.wire.accept import ACCEPT_PAUSE, accept
 from prefork.worker.engine import Engine
 from prefork.worker.transport import READ
 
@@ -39,7 +39,7 @@ class Accepting:
             engine.loop.io(listener.fileno(), READ) for listener in listeners
         ]
         self._retry: Any = None
-        self._complain_again = -math.inf
+        self._complains = Seldom()
 
     def begin(self) -> None:
         """Accept from now on."""
@@ -96,9 +96,7 @@ class Accepting:
         self._engine.on_room = self.begin
 
     def _hold_off(self, error: OSError) -> None:
-        now = monotonic()
-        if now >= self._complain_again:
-            self._complain_again = now + COMPLAINT_PAUSE
+        if self._complains.may(monotonic()):
             _log.error("can't accept: %s; clients wait until it can be done", error.strerror)
         if self._watchers:
             self._pause()

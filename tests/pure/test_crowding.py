@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from prefork.master.crowding import ASKING_PAUSE, FULL_PATIENCE, LOG_PAUSE, Crowding
+from prefork.master.crowding import ASKING_PAUSE, FULL_PATIENCE, Crowding
+from prefork.seldom import LOG_SECONDS
 
 
 def test_nothing_is_due_while_there_is_credit() -> None:
@@ -17,10 +18,14 @@ def test_who_waits_is_turned_away_when_nothing_has_moved_for_long_enough() -> No
     crowding = Crowding()
     crowding.full(10.0)
     assert crowding.deadline == 10.0
-    assert not crowding.hopeless(10.0)
+    crowding.look(10.0)
+    assert not crowding.turns_away
     assert crowding.deadline == 10.0 + ASKING_PAUSE
     crowding.full(10.0 + FULL_PATIENCE / 2)  # it is still
-    assert crowding.hopeless(10.0 + FULL_PATIENCE)
+    crowding.look(10.0 + FULL_PATIENCE)
+    assert crowding.turns_away
+    crowding.moved()
+    assert not crowding.turns_away
 
 
 def test_the_time_begins_anew_when_somebody_was_lent() -> None:
@@ -29,7 +34,8 @@ def test_the_time_begins_anew_when_somebody_was_lent() -> None:
     crowding.moved()
     assert crowding.deadline == math.inf
     crowding.full(12.0)
-    assert not crowding.hopeless(10.0 + FULL_PATIENCE)
+    crowding.look(10.0 + FULL_PATIENCE)
+    assert not crowding.turns_away
 
 
 def test_the_workers_are_not_asked_again_at_once() -> None:
@@ -43,4 +49,4 @@ def test_those_turned_away_are_counted_until_it_is_logged_again() -> None:
     crowding = Crowding()
     assert crowding.turned_away(10.0) == 1
     assert [crowding.turned_away(11.0) for _ in range(5)] == [0] * 5
-    assert crowding.turned_away(10.0 + LOG_PAUSE) == 6
+    assert crowding.turned_away(10.0 + LOG_SECONDS) == 6

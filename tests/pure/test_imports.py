@@ -17,6 +17,7 @@ FLOORS = [
     {
         "prefork.networks",
         "prefork.readiness",
+        "prefork.seldom",
         "prefork.settings",
         "prefork.signals",
         "prefork.pidfile",
@@ -42,6 +43,7 @@ PURE = [
     "master/rollout.py",
     "master/roster.py",
     "master/steps.py",
+    "seldom.py",
     "worker/lifecycle.py",
     "wire/introduction.py",
     "wire/messages.py",
