@@ -233,6 +233,9 @@ def _from_toml(path: str) -> Iterator[Given]:
         name = _ALIASES.get(key, key)
         if name not in TABLE:
             raise UsageError(f"{origin}: unknown setting {key!r}{_did_you_mean(key)}")
+        table, _, rest = key.partition("_")
+        if key in document and isinstance(document.get(table), dict) and rest in document[table]:
+            raise UsageError(f"{origin}: {key} is also set as {rest} in [{table}]")
         if name != key and name in document:
             raise UsageError(f"{origin}: {key} is another name of {name}, which is also set")
         yield Given(name, value, origin, text=False)

@@ -106,6 +106,8 @@ class Relay:
         self._inside = inside
         # What is in the middle of a handshake.
         self._handshake: asyncio.Task[Any] | None = None
+        # What ends a client that takes too long for the end.
+        self._last_call: asyncio.TimerHandle | None = None
         self._catch_up = catch_up
         self._outer = _Outer(self._introduce)
         self._inner = _Inner(self._ended)
@@ -133,6 +135,8 @@ class Relay:
             return
         self._handshake = None
         await outer.over.wait()
+        if self._last_call is not None:
+            self._last_call.cancel()  # it would keep all of this for as long
 
     def _introduce(self, transport: asyncio.Transport) -> bytes:
         """The first bytes on the inner end: who the client is, and what TLS knows of it."""
@@ -155,7 +159,9 @@ class Relay:
             transport.abort()
         else:
             transport.close()
-            asyncio.get_running_loop().call_later(_LAST_SECONDS, transport.abort)
+            if self._last_call is None:
+                loop = asyncio.get_running_loop()
+                self._last_call = loop.call_later(_LAST_SECONDS, transport.abort)
 
 
 def _secure(connection: ServerName) -> Secure:

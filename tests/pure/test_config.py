@@ -409,3 +409,15 @@ def test_a_file_that_cannot_be_read_is_named(
     path = tmp_path / name
     with pytest.raises(UsageError, match=rf"^{re.escape(str(path))}: {why}"):
         load(arguments=["-c", str(path)])
+
+
+def test_what_begins_with_tls_may_stand_in_a_table(load: Load) -> None:
+    loaded = load('workers = 2\n[tls]\ncertificate = "a.pem"\n[tls.hosts]\n"b.example" = "b.pem"\n')
+    assert loaded.settings.tls_certificate == "a.pem"
+    assert loaded.settings.tls_hosts == {"b.example": "b.pem"}
+    assert loaded.origins["tls_certificate"].endswith("conf.toml:3")
+
+
+def test_what_is_set_in_a_table_and_outside_of_it_is_refused(load: Load) -> None:
+    with pytest.raises(UsageError, match=r"tls_key is also set as key in \[tls\]"):
+        load('tls_key = "a.pem"\n[tls]\nkey = "b.pem"\n')
