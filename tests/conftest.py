@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.modes import KINDS, MODES, Mode
 from tests.support.rawhttp import show_log_of_failure
@@ -15,8 +15,13 @@ from tests.support.server import Server
 
 Serve = Callable[..., Server]
 
-# A busy machine may take any time for an example.
-settings.register_profile("prefork", settings.default, deadline=None)
+# A busy machine may take any time for an example, and for finding one.
+settings.register_profile(
+    "prefork",
+    settings.default,
+    deadline=None,
+    suppress_health_check=[*settings.default.suppress_health_check, HealthCheck.too_slow],
+)
 settings.load_profile("prefork")
 
 _REPORT = pytest.StashKey[pytest.TestReport]()
