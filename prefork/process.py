@@ -38,6 +38,13 @@ def limit_connections(settings: Settings) -> int:
     return min(settings.limit_connections or half, half)
 
 
+def beyond_file_limit(settings: Settings) -> list[str]:
+    """The settings that ask for more connections than RLIMIT_NOFILE leaves room for."""
+    half = file_limit() // 2
+    names = ("worker_connections", "limit_connections")
+    return [name for name in names if getattr(settings, name) > half]
+
+
 def usable_cpus() -> int:
     """The CPUs that this process may use: by its affinity and its cgroup's quota, at least 1."""
     cpus = len(os.sched_getaffinity(0))

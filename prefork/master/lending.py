@@ -13,11 +13,11 @@ from collections import deque
 from http import HTTPStatus
 from time import monotonic
 
+from prefork.crowding import TURNED_AWAY, Crowding
 from prefork.master import handover
 from prefork.master.accepting import Accepting
 from prefork.master.arrivals import Arrivals
 from prefork.master.connection import Connection
-from prefork.master.crowding import Crowding
 from prefork.master.custody import Custody
 from prefork.master.dispatch import Books, Dispatch
 from prefork.master.fairness import Fairness
@@ -262,7 +262,7 @@ class Lending:
         self._arrivals.end()
         now = monotonic()
         while self._waiting:
-            self._custody.end(self._waiting.popleft(), _TURNED_AWAY, now)
+            self._custody.end(self._waiting.popleft(), TURNED_AWAY, now)
 
     def disown(self) -> None:
         """In a forked worker: close what Python objects hold; raw fds are closed otherwise."""
@@ -352,7 +352,7 @@ class Lending:
 
     def _turn_away(self, connection: Connection) -> None:
         now = monotonic()
-        self._custody.end(connection, _TURNED_AWAY, now)
+        self._custody.end(connection, TURNED_AWAY, now)
         count = self._crowding.turned_away(now)
         if count:
             _log.warning(
@@ -380,10 +380,7 @@ def _is_busy(link: WorkerLink) -> int:
     return link.row.flags[BUSY]
 
 
-def _apology(status: HTTPStatus, *fields: str) -> bytes:
+def _apology(status: HTTPStatus) -> bytes:
     """An answer without a body, as it may be one to a HEAD."""
-    lines = (f"HTTP/1.1 {status.value} {status.phrase}", "Content-Length: 0", *fields)
-    return "\r\n".join([*lines, "Connection: close", "", ""]).encode()
-
-
-_TURNED_AWAY = _apology(HTTPStatus.SERVICE_UNAVAILABLE, "Retry-After: 1")
+    lines = (f"HTTP/1.1 {status.value} {status.phrase}", "Content-Length: 0", "Connection: close")
+    return "\r\n".join([*lines, "", ""]).encode()

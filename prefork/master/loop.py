@@ -154,6 +154,7 @@ class Master:
             BootError: the first generation failed to boot.
             Forked: in each worker, and mold, that is forked.
         """
+        self._tell_limits(self._first_settings)
         self._terminators.start(self._first_settings, monotonic())
         return self._serve()
 
@@ -303,8 +304,19 @@ class Master:
         """A reload has been done: what its settings say of the master holds from now on."""
         self._lending.set_keepalive(idle_timeout(settings))
         self._lending.limit = process.limit_connections(settings)
+        self._tell_limits(settings)
         log.set_level(settings.log_level)
         process.title(settings, "master")
+
+    def _tell_limits(self, settings: Settings) -> None:
+        for name in process.beyond_file_limit(settings):
+            _log.warning(
+                "%s = %d, but with RLIMIT_NOFILE at %d there can be %d: raise its hard limit",
+                name,
+                getattr(settings, name),
+                process.file_limit(),
+                process.file_limit() // 2,
+            )
 
     def _size_after_reload(self, current: Settings, settings: Settings) -> int:
         """As many slots as before, with what was added by signals, unless the setting says

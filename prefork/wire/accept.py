@@ -27,13 +27,15 @@ _CLIENT_GONE = frozenset(
 # An IPv4 client of an IPv6 listener: RFC 4291, section 2.5.5.2.
 _MAPPED = "::ffff:"
 
+# The fd of a connection, and the client's host and port: "" and 0 at a unix socket.
+Accepted = tuple[int, str, int]
 
-def accept(listener: socket.socket) -> tuple[int, str, int] | None:
+
+def accept(listener: socket.socket) -> Accepted | None:
     """Accept a connection, which then does not block.
 
     Returns:
-        Its fd, and the client's host and port: "" and 0 at a unix socket. None if the client is
-        gone; there may be others.
+        The connection; None if the client is gone: there may be others.
 
     Raises:
         BlockingIOError: there are no more.

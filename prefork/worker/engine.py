@@ -16,6 +16,7 @@ from select import POLLIN, epoll, poll
 from time import monotonic
 from types import TracebackType
 
+from prefork.crowding import TURNED_AWAY
 from prefork.wire.board import RETIRING, WANTED, Board, LoanState, Row
 from prefork.wire.gate import Gate
 from prefork.wire.messages import Closed, Loan, Released, Report, Returned, Room
@@ -143,7 +144,7 @@ class Engine:
 
     def give_back(self, count: int) -> None:
         """Give so many idle loans back, or as many as there are; not one whose request is here."""
-        quiet = (each for each in self._idle() if not each.pinned and not _has_data(each.fd))
+        quiet = (each for each in self._idle() if not each.pinned and not has_data(each.fd))
         self._give_back(list(islice(quiet, count)))
 
     def end_idle(self) -> None:
@@ -154,6 +155,17 @@ class Engine:
         for connection in self._idle():
             if connection.fd >= 0:
                 self._end(connection)
+
+    def end_longest_idle(self, count: int) -> None:
+        """End so many of those that this worker has accepted, to make room for others."""
+        idle = [each for each in self._idle() if each.pinned]
+        for connection in sorted(idle, key=lambda each: each.since)[:count]:
+            if connection.fd >= 0:
+                self._end(connection)
+
+    def turn_away(self, fd: int) -> None:
+        """Tell a client that there is no room for it."""
+        self._lingering.begin(fd, TURNED_AWAY)
 
     def flush(self) -> None:
         """Report what has ended since the last time."""
@@ -320,7 +332,8 @@ class Engine:
             self.kind.stop()
 
 
-def _has_data(fd: int) -> bool:
+def has_data(fd: int) -> bool:
+    """Whether something has arrived on a socket: bytes, or at a listener a client."""
     poller = poll()
     poller.register(fd, POLLIN)
     return bool(poller.poll(0))

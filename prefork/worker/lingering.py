@@ -7,11 +7,12 @@ read and thrown away, until it closes too or a short deadline passes.
 
 from __future__ import annotations
 
+import contextlib
 from _socket import AF_UNIX, SHUT_RDWR, SHUT_WR, SO_LINGER, SOCK_STREAM, SOL_SOCKET
 from _socket import socket as Socket  # noqa: N812  the one that gevent does not patch
 from collections.abc import Callable
 from os import close as close_fd
-from os import read
+from os import read, write
 from select import POLLIN, poll
 from time import monotonic
 from typing import Any
@@ -41,8 +42,11 @@ class Lingering:
     def __len__(self) -> int:
         return len(self._watchers)
 
-    def begin(self, fd: int) -> None:
-        """Shut a connection down and see to its end."""
+    def begin(self, fd: int, farewell: bytes = b"") -> None:
+        """Shut a connection down and see to its end; before that, say farewell."""
+        if farewell:
+            with contextlib.suppress(OSError):
+                write(fd, farewell)
         shut_down(fd, SHUT_WR)
         watcher = self._loop.io(fd, _READ)
         self._watchers[fd] = watcher

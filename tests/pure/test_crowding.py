@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from prefork.master.crowding import ASKING_PAUSE, FULL_PATIENCE, Crowding
+from prefork.crowding import ASKING_PAUSE, FULL_PATIENCE, Crowding
 from prefork.seldom import LOG_SECONDS
 
 

@@ -22,7 +22,7 @@ FLOORS = [
         "prefork.signals",
         "prefork.pidfile",
     },
-    {"prefork.config", "prefork.log", "prefork.process", "prefork.http"},
+    {"prefork.config", "prefork.crowding", "prefork.log", "prefork.process", "prefork.http"},
     {"prefork.wire"},
     {"prefork.wsgi"},
     {"prefork.accesslog"},
@@ -31,9 +31,9 @@ FLOORS = [
     {"prefork.__main__"},
 ]
 PURE = [
+    "crowding.py",
     "master/backoff.py",
     "master/connection.py",
-    "master/crowding.py",
     "master/dispatch.py",
     "master/fleet.py",
     "master/handover.py",

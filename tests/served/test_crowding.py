@@ -45,8 +45,8 @@ def test_idle_connections_beyond_the_workers_credit_keep_nobody_out(
             wire.assert_open()
 
 
-def test_whoever_finds_all_credit_held_by_slow_clients_is_told_so(serve: Serve, kind: Mode) -> None:
-    server = serve(APP, workers=1, worker_connections=10, **kind.settings, **SLOW)
+def test_whoever_finds_all_credit_held_by_slow_clients_is_told_so(serve: Serve, mode: Mode) -> None:
+    server = serve(APP, workers=1, worker_connections=10, **mode.settings, **SLOW)
     with slow_heads(server, 10) as slow:
         with Wire(server.port) as wire, Wire(server.port) as other:
             for each in (wire, other):
@@ -67,6 +67,14 @@ def test_whoever_finds_all_credit_held_by_slow_clients_is_told_so(serve: Serve, 
                 return wire.get("/").status == 200
 
         eventually(served, "room for another")
+
+
+def test_where_the_workers_accept_idle_connections_end_to_make_room(serve: Serve) -> None:
+    server = serve(APP, workers=1, worker_connections=10, dispatch="shared", **SLOW)
+    with connected(server, 10) as first, connected(server, 5) as last:
+        for wire in last:
+            wire.assert_open()
+        assert sum(is_closed(wire) for wire in first) >= 5
 
 
 def test_past_the_bound_the_connection_that_was_idle_longest_makes_room(

@@ -343,6 +343,14 @@ def test_more_connections_than_the_soft_limit_allows_are_served(tmp_path: Path) 
             client.close()
 
 
+def test_what_the_limit_of_descriptors_leaves_no_room_for_is_told(tmp_path: Path) -> None:
+    limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (64, 1024))
+    options = ("-b", "127.0.0.1:0", "--worker-connections", "513", "--limit-connections", "512")
+    with launched(tmp_path, APP, *options, preexec_fn=limit) as server:
+        server.wait_for("worker_connections = 513, but with RLIMIT_NOFILE at 1024 there can be 512")
+        assert "limit_connections = 512" not in server.started().log
+
+
 # What the master is not.
 
 

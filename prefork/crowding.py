@@ -1,9 +1,10 @@
 """Crowding: what is done when there are more connections than can be had. Pure.
 
 Workers may be *full*: none of them has credit for another connection. Those with idle loans give
-some back, which are parked, so that silent clients keep nobody out. If that brings no room, all
-credit is held by clients in the middle of a request: while these come to their ends, others wait in
-the kernel's backlog as before, but when nothing has moved for some time, they are turned away.
+some back, which are parked, so that silent clients keep nobody out; where a worker has accepted
+its connections itself, it ends the oldest idle ones. If that brings no room, all credit is held by
+clients in the middle of a request: while these come to their ends, others wait in the kernel's
+backlog as before, but when nothing has moved for some time, they are turned away.
 
 The service may be full too: past its bound the connection that has been parked longest makes room
 for a new one; if none is, the new one is turned away.
@@ -19,6 +20,12 @@ from prefork.seldom import Seldom
 ASKING_PAUSE, BATCH_PAUSE = 0.1, 0.1
 # Connections wait for so many seconds without any progress before they are turned away.
 FULL_PATIENCE = 5.0
+
+# What those are told who are turned away, whatever they have asked for.
+TURNED_AWAY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+    b"Retry-After: 1\r\nConnection: close\r\n\r\n"
+)
 
 
 class Crowding:
