@@ -6,6 +6,7 @@
 /child      /proc/self/status of a program that the app executes
 /errors     writes its query to wsgi.errors
 /die        kills the worker
+/variables  the environment of the worker, as JSON
 /name       what the app was given as PROBE in its environment
 """
 
@@ -87,4 +88,5 @@ _PATHS: dict[str, Callable[[Environ], bytes | dict[str, Any]]] = {
     "/errors": _errors,
     "/die": _die,
     "/name": _name,
+    "/variables": lambda environ: dict(os.environ),
 }

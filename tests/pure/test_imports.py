@@ -21,6 +21,7 @@ FLOORS = [
         "prefork.settings",
         "prefork.signals",
         "prefork.pidfile",
+        "prefork.systemd",
     },
     {"prefork.config", "prefork.crowding", "prefork.log", "prefork.process", "prefork.http"},
     {"prefork.wire"},
@@ -33,6 +34,7 @@ FLOORS = [
 PURE = [
     "crowding.py",
     "master/backoff.py",
+    "master/condition.py",
     "master/connection.py",
     "master/dispatch.py",
     "master/fleet.py",
