@@ -198,11 +198,9 @@ class Master:
         self._lending.expire(now)
         if self._stop_at <= now:
             self._stop(math.inf)
-        if self._workers.deadline <= now:
+        if min(self._workers.deadline, self._notifier.deadline) <= now:
             self._workers.reconcile()
             self._begin_reload(now)
-            self._notify()
-        elif self._notifier.deadline <= now:
             self._notify()
         self._lending.send_loans()
         if self._upgrade.due:
