@@ -96,7 +96,8 @@ _FILES = {
     "conf/prefork.toml, conf/Procfile, conf/prefork.service, conf/prefork.socket": "Samples, in "
     "the source distribution.",
     "/proc/sys/net/core/somaxconn": "The most that the kernel lets `backlog` be.",
-    "/sys/fs/cgroup/cpu.max": 'The CPUs that `workers = "auto"` counts in a container.',
+    "/proc/self/cgroup, /sys/fs/cgroup": "The control groups, of versions 1 and 2, whose quotas "
+    '`workers = "auto"` does not exceed.',
 }
 
 _EXAMPLES = """\

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "prefork"
 FLOORS = [
     {"prefork", "prefork.errors"},
     {
+        "prefork.cgroups",
         "prefork.networks",
         "prefork.readiness",
         "prefork.seldom",
