@@ -116,7 +116,8 @@ def news(told: Condition, now: Condition, pid: int) -> list[str]:
 
 
 class Notifier:
-    """Tells it, and that the master is not stuck.
+    """Tells it, and that the master is not stuck; `deadline` is when there is something to tell at
+    the latest, in monotonic seconds.
 
     Args:
         address: the socket's path, or, after an @, its abstract name; empty for nobody to tell.
@@ -132,6 +133,7 @@ class Notifier:
         self._pulse = patience / 2 if address and patience else math.inf
         self._pulse_at = 0.0 if self._pulse < math.inf else math.inf
         self._retry_at = math.inf
+        self.deadline = self._pulse_at
         if address:
             self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._sock.setblocking(False)
@@ -148,11 +150,6 @@ class Notifier:
         watched = meant and microseconds.isascii() and microseconds.isdigit()
         return cls(address, int(microseconds) / 1e6 if watched else 0.0)
 
-    @property
-    def deadline(self) -> float:
-        """When there is something to tell at the latest, in monotonic seconds."""
-        return min(self._pulse_at, self._retry_at)
-
     def tell(self, condition: Condition, now: float) -> None:
         """Tell what has changed since it was last told; now is the time in monotonic seconds."""
         if self._sock is None:
@@ -166,6 +163,7 @@ class Notifier:
             self._told, self._retry_at = condition, math.inf
         else:
             self._retry_at = now + _RETRY
+        self.deadline = min(self._pulse_at, self._retry_at)
 
     def disown(self) -> None:
         """In a forked child: let go of the socket."""
@@ -184,6 +182,8 @@ class Notifier:
                 return False
             # There is nobody to try it again with, unless somebody comes back.
             if not self._refused:
-                _log.warning("%s takes no notifications: %s", self._address, error.strerror)
+                _log.warning(
+                    "%s takes no notifications: %s", self._address, error.strerror or error
+                )
             self._refused = True
         return True
