@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import gevent
 from greenlet import getcurrent, greenlet
 
-from prefork.errors import HTTPError, RequestTimeout
+from prefork.errors import RequestTimeout
 from prefork.http.body import Stream
 from prefork.http.request import Request
 from prefork.signals import DUMP_STACKS
@@ -156,14 +156,10 @@ class GreenletConnection(ConcurrentConnection):
             self._serve(self._conclude(exchange))
 
     def _feed(self, data: bytes) -> None:
-        assert self._parser is not None
         self._owed -= len(data)
         if self._owed <= 0:
             self._give_time()
-        try:
-            self._parser.feed(data)
-        except HTTPError as error:
-            self._refused = error  # what has come behind the body
+        self._have_parsed(data)
 
     def _give_time(self) -> None:
         self._waited = 0.0

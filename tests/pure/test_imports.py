@@ -55,6 +55,7 @@ PURE = [
     "http/fields.py",
     "http/forwarded.py",
     "http/heads.py",
+    "http/line.py",
     "http/memo.py",
     "http/request.py",
     "http/response.py",
