@@ -19,7 +19,7 @@ _BEGINNING = re.compile(rb"%b{1,64}(?: (?:[!-~]+(?: [HTP/0-9.]{0,8}\r?)?)?)?" % 
 _METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 }
-_LONGEST_REST = 64 + len("  HTTP/1.1\r")
+_LONGEST_METHOD = 64
 
 
 # The method, the target as it came, whether it is HTTP/1.1, and the line in a form that llhttp
@@ -70,17 +70,20 @@ def check_beginning(part: bytes, longest: int) -> None:
     Raises:
         HTTPError: 400 or 414.
     """
-    if _BEGINNING.fullmatch(part) is None:
+    if _BEGINNING.fullmatch(part) is None or len(_target(part)) > longest:
         raise _refusal(part, longest)
-    if len(part) > longest + _LONGEST_REST:
-        raise _too_long()
+
+
+def _target(line: bytes) -> bytes:
+    return line.partition(b" ")[2].partition(b" ")[0]
 
 
 def _refusal(line: bytes, longest: int) -> HTTPError:
-    method, _, rest = line.partition(b" ")
-    if len(method) > 64 and re.fullmatch(_TOKEN + rb"+", method):
+    """What is wrong with a line that is none."""
+    method = line.partition(b" ")[0]
+    if len(method) > _LONGEST_METHOD and re.fullmatch(_TOKEN + rb"+", method):
         return HTTPError(HTTPStatus.NOT_IMPLEMENTED, "the method is too long")
-    if len(rest) > longest + _LONGEST_REST:
+    if len(_target(line)) > longest:
         return _too_long()
     return HTTPError(HTTPStatus.BAD_REQUEST, "malformed request line")
 

@@ -8,6 +8,7 @@ The files are TOML. A case has `raw`, its bytes, or `lines`, which are those of 
     absent      variables that it does not find
     body        what it reads
     requests    a list of these three, where there are several requests, or none before `refused`
+    behind      bytes that come with the last ones, and mean nothing
     persistent  whether the connection lives on; it does if nothing is said
 """
 
@@ -26,7 +27,7 @@ LINE, FIELDS, FIELD_SIZE, BODY = 200, 10, 200, 1000
 TAIL = b"GET /tail HTTP/1.1\r\nHost: a\r\n\r\n"
 
 _EXPECTED = {"sees", "absent", "body"}
-_KEYS = {"name", "raw", "lines", "data", "refused", "requests", "persistent"} | _EXPECTED
+_KEYS = {"name", "raw", "lines", "data", "refused", "requests", "persistent", "behind"} | _EXPECTED
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Case:
 
     name: str
     data: bytes
+    behind: bytes
     requests: list[Expected]
     refused: int
     persistent: bool
@@ -80,8 +82,8 @@ def read(path: Path) -> Iterator[Case]:
         else:
             several = not refused or _EXPECTED & set(table)
             requests = [Expected.of(table)] if several else []
-        data = text.encode("latin-1")
-        yield Case(table["name"], data, requests, refused, table.get("persistent", True))
+        data, behind = text.encode("latin-1"), table.get("behind", "").encode("latin-1")
+        yield Case(table["name"], data, behind, requests, refused, table.get("persistent", True))
 
 
 FILES = sorted(Path(__file__).parent.glob("*.toml"))

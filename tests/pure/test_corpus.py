@@ -43,7 +43,7 @@ def check(case: Case, requests: list[Request]) -> None:
 @cases
 def test_a_case_is_what_it_should_be(case: Case) -> None:
     for streaming in (False, True):
-        requests, status = parse([case.data], streaming)
+        requests, status = parse([case.data + case.behind], streaming)
         assert status == case.refused
         check(case, requests)
         if not case.refused:
@@ -53,7 +53,7 @@ def test_a_case_is_what_it_should_be(case: Case) -> None:
 @cases
 def test_a_case_is_the_same_byte_by_byte(case: Case) -> None:
     for streaming in (False, True):
-        requests, status = parse([bytes([byte]) for byte in case.data], streaming)
+        requests, status = parse([bytes([byte]) for byte in case.data + case.behind], streaming)
         assert status == case.refused
         check(case, requests)
 
@@ -61,7 +61,7 @@ def test_a_case_is_the_same_byte_by_byte(case: Case) -> None:
 @cases
 def test_a_case_is_the_same_with_another_request_behind_it(case: Case) -> None:
     for streaming in (False, True):
-        requests, status = parse([case.data + TAIL], streaming)
+        requests, status = parse([case.data + case.behind + TAIL], streaming)
         assert status == case.refused
         if not case.refused and case.persistent:
             assert requests.pop().environ["PATH_INFO"] == "/tail"

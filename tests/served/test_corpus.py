@@ -37,7 +37,7 @@ def send(wire: Wire, case: Case, way: str) -> None:
             for byte in case.data:
                 wire.send(bytes([byte]))
     else:
-        wire.send(case.data + (TAIL if way == "with a tail" else b""))
+        wire.send(case.data + case.behind + (TAIL if way == "with a tail" else b""))
 
 
 def response(wire: Wire, method: str = "GET") -> Response:
