@@ -496,6 +496,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
 
+    control_socket: Annotated[
+        str,
+        Meta(min_length=1),
+        Option(
+            Group.PROCESS,
+            "Where preforkctl(1) finds the master: the path of a unix socket that is its user's "
+            "alone; 'auto' for PID.sock in $XDG_RUNTIME_DIR/prefork or, without that, in "
+            "/tmp/prefork-UID; or 'off'.",
+            metavar="PATH",
+        ),
+    ] = "auto"
+
     access_log: Annotated[
         str,
         Option(
