@@ -81,7 +81,8 @@ def _line(columns: Sequence[str], row: Sequence[str], widths: Sequence[int]) -> 
 
 def progress(step: Progress) -> str:
     """A step of a reload, in a line."""
-    who = f"slot {step.slot}: pid {step.pid} (generation {step.generation})"
+    place = f"slot {step.slot}" if step.slot else "mold"
+    who = f"{place}: pid {step.pid} (generation {step.generation})"
     count = f"{step.replaced} of {step.slots}"
     return {
         "queued": "a reload, an upgrade or the start is under way: ours comes after it",

@@ -82,6 +82,7 @@ class Link:
     def dump_stacks(self) -> None:
         """Have the worker write down the stacks of its threads, even from within C code."""
         if self.born:
+            self._clear_stacks()  # of what has come too late the last time
             os.kill(self.worker.id.pid, signals.DUMP_STACKS)
 
     def take_stacks(self) -> str:
@@ -89,10 +90,13 @@ class Link:
         if self.stacks < 0:
             return ""
         stacks = os.pread(self.stacks, _LONGEST_DUMP, 0).decode("utf-8", "replace").strip()
-        # The worker writes where the file stands that both have open.
+        self._clear_stacks()
+        return stacks
+
+    def _clear_stacks(self) -> None:
+        """The worker writes where the file stands that both have open."""
         os.ftruncate(self.stacks, 0)
         os.lseek(self.stacks, 0, os.SEEK_SET)
-        return stacks
 
     def kill(self) -> None:
         """Kill the worker; its exit is still to be waited for."""

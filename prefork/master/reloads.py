@@ -3,8 +3,8 @@
 A reload that is asked for while another is under way comes after that. So who asks then waits for
 the second one: only that is sure to bring the code as it was when he asked.
 
-The end of a reload that has failed is told when the new workers are gone: they may have more to say
-of why, and whoever looks then finds everything as it was.
+The end of a reload that has failed is told when the workers are gone that did not make it: they may
+have more to say of why.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Protocol
 
 from prefork.master.failures import Failures
 from prefork.master.fleet import Fleet
-from prefork.master.life import IN_THE_RING, Worker
+from prefork.master.life import Phase, Worker
 from prefork.master.steps import Baking, ReloadAborted, ReloadDone, Step
-from prefork.wire import control
 from prefork.wire.control import Answer, Progress, Reloaded
+
+_FAILING = frozenset({Phase.BOOTING, Phase.DUMPING, Phase.DYING})
 
 
 class Waiter(Protocol):
@@ -118,10 +119,10 @@ class Reloads:
     # The parts.
 
     def _lingers(self, generation: int) -> bool:
-        """Whether there is somebody of the generation who does not serve."""
-        roster = self._fleet.roster
+        """Whether there is somebody of the generation who may have more to say."""
         return any(
-            each.id.generation == generation and each.phase not in IN_THE_RING for each in roster
+            each.id.generation == generation and each.phase in _FAILING
+            for each in self._fleet.roster
         )
 
     def _tell_of_failure(self, step: ReloadAborted) -> None:
@@ -142,7 +143,7 @@ class Reloads:
         rollout = self._fleet.rollout
         return self._slots - len(rollout.slots) if rollout is not None else 0
 
-    def _end(self, outcome: control.Reloaded) -> None:
+    def _end(self, outcome: Reloaded) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.release()

@@ -131,8 +131,10 @@ def _be_mold(assignment: Assignment) -> tuple[Assignment | None, App]:
 
 def _report_failure(assignment: Assignment, why: str) -> None:
     """Tell the master, for those who wait for this worker."""
+    # What an app raises may not be Unicode throughout.
+    text = why[-_LONGEST_FAILURE:].encode("utf-8", "replace").decode()
     with contextlib.suppress(ChannelClosed):
-        assignment.channel.send(messages.Failed(why[-_LONGEST_FAILURE:]))
+        assignment.channel.send(messages.Failed(text))
 
 
 def _introduce(assignment: Assignment) -> None:

@@ -159,7 +159,11 @@ def test_a_good_deploy_ends_with_0_when_every_slot_runs_it_and_loses_no_request(
 
 BROKEN = {
     "syntax error": ("def app(:\n", {}, "SyntaxError"),
-    "raises": ("def make():\n    1 / 0\nmake()\n", {}, "line 2, in make\n    1 / 0"),
+    "raises what is no Unicode, at length": (
+        "def make():\n    raise ValueError('\\udcff' + 60_000 * 'x' + ' in short')\nmake()\n",
+        {},
+        "x in short",
+    ),
     "never ready": (f"{GOOD}import time\ntime.sleep(3600)\n", {}, "line 3 in <module>"),
     "crashes when it is ready": (
         f"{GOOD}import _thread, os, time\n"
