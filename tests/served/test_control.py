@@ -371,8 +371,13 @@ def test_an_upgrade_keeps_the_socket_and_whoever_waits(server: Server, runtime: 
     client.ask("/fast")
     since = server.mark()
     server.send(signal.SIGUSR2)
-    server.wait_for("it is rehearsed", since)
-    done = ctl(runtime, "reload", "--wait")
+    rehearsal = int(server.wait_for(r"it is rehearsed by pid=(\d+)", since)[1])
+    os.kill(rehearsal, signal.SIGSTOP)
+    waiting = begin(runtime, "reload", "--wait")
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline().startswith("a reload, an upgrade or the start is under way")
+    os.kill(rehearsal, signal.SIGCONT)
+    done = end(waiting)
     assert (done.status, done.err) == (0, "")
     assert "taken over" in server.log[since:]
     (told,) = ctl(runtime, "status", "--json").objects
@@ -427,6 +432,18 @@ def test_a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not(
     assert other.stop() == 0
     (told,) = ctl(runtime, "--socket", str(path), "status", "--json").objects
     assert told["pid"] == server.pid
+
+
+def test_what_killed_masters_have_left_behind_is_removed_by_the_next(
+    serve: Serve, runtime: Path
+) -> None:
+    killed = serve(APP, environ=environ(runtime))
+    killed.kill()
+    left_behind = control_socket(killed, runtime)
+    assert left_behind.exists()
+    server = serve(APP, environ=environ(runtime))
+    eventually(control_socket(server, runtime).exists, "the socket of the next")
+    assert not left_behind.exists()
 
 
 @pytest.mark.parametrize("place", ["missing/sock", "file/sock", "x" * 120])
