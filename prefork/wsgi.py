@@ -137,6 +137,8 @@ class Exchange:
     persistent = False
     # Whether the app has returned: from then on the connection carries something else.
     over = False
+    # Whether the app has taken the connection's socket: then there is no response.
+    taken = False
     refused: HTTPError | None = None
     # Where several threads may write.
     lock: AbstractContextManager[Any] | None = None

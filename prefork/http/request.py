@@ -69,13 +69,16 @@ class Request(msgspec.Struct, eq=False):
     """One request that has arrived: whole, or all but the body, if that is a `Stream`.
 
     `environ` holds its meta-variables, `body` is None where it has none, `persistent` says
-    whether the client lets the connection live on (RFC 9112, section 9.3).
+    whether the client lets the connection live on (RFC 9112, section 9.3). Where it asks for
+    another protocol (RFC 9110, section 7.8), `behind` is what has arrived together with it, behind
+    its head.
     """
 
     environ: dict[str, Any]
     body: Body | Stream | None
     http11: bool
     persistent: bool
+    behind: memoryview | None = None
 
 
 class RequestParser:
@@ -143,15 +146,18 @@ class RequestParser:
                 before it are in `requests`; nothing more may be fed.
         """
         self._unframed += len(data)
+        whole = data
         while data:
             try:
                 self._parser.feed_data(data)
                 break
             except httptools.HttpParserUpgrade as upgrade:
-                # No upgrade is offered: what follows is HTTP/1.1 as before (RFC 9110, 7.8).
+                # Unless the app upgrades, what follows is HTTP/1.1 as before (RFC 9110, 7.8).
                 data = data[upgrade.args[0] :]
                 if self._upgrading:
                     data = self._go_on_with_body() + data
+                else:
+                    self._keep_behind(whole, len(data))
             except httptools.HttpParserCallbackError as error:
                 assert error.__context__ is not None
                 raise error.__context__ from None
@@ -279,6 +285,13 @@ class RequestParser:
         size = max((max(len(key), len(value)) for key, value in items), default=0)
         if count > self._limits.fields or size > self._limits.field_size:
             raise fields.too_large()
+
+    def _keep_behind(self, whole: bytes, size: int) -> None:
+        """The last request asks for another protocol, and so many bytes are behind it. They are not
+        copied: many such requests may be in one piece."""
+        request = self.requests[-1]
+        if request.http11 and "HTTP_UPGRADE" in request.environ:
+            request.behind = memoryview(whole)[len(whole) - size :]
 
     def _go_on_with_body(self) -> bytes:
         """Have the body of a request that asks for an upgrade parsed by a parser of its own.

@@ -278,7 +278,7 @@ class Greenlets:
         late = [
             each
             for each, exchange in self._waiting.items()
-            if now - exchange.began > self._patience
+            if now - exchange.began > self._patience and not exchange.taken
         ]
         for each in late:
             exchange = self._waiting.get(each)

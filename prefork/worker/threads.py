@@ -161,7 +161,9 @@ class Threads:
         for connection in list(connections):
             assert isinstance(connection, ThreadConnection)
             relay = connection.relay
-            if relay is not None and now - relay.began > self._patience:
+            if relay is None or connection.taken:
+                continue
+            if now - relay.began > self._patience:
                 _log.error(
                     "a request has held thread %d for %.1f s:\n%s",
                     relay.thread,

@@ -116,6 +116,14 @@ class SocketTransport:
         """What the board says: a `LoanState`."""
         return self._states[self.key]
 
+    def take(self) -> None:
+        """Leave the connection to the app, which answers by itself. A death cuts it from now on."""
+        self._states[self.key] = RESPONDING
+
+    def unwatch(self, fd: int) -> None:
+        """The app is about to close an fd of its own for this connection: see the engine."""
+        self._engine.unwatch(fd)
+
     @property
     def idle(self) -> bool:
         """Whether the connection is between two requests."""
