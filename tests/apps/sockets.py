@@ -1,6 +1,6 @@
 """An app that speaks WebSocket by Flask-Sock, and beside it some that take their socket bare.
 
-Where it ends, and how, is left behind as files in its directory.
+What they have found out is left behind as files in their directory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import Flask, request
 from flask_sock import Sock
-from simple_websocket import ConnectionClosed, Server
+from simple_websocket import Server
 
 site = Flask(__name__)
 sockets = Sock(site)
@@ -21,12 +21,8 @@ sockets = Sock(site)
 
 @sockets.route("/echo")
 def echo(ws: Server) -> None:
-    try:
-        while True:
-            ws.send(ws.receive())
-    except ConnectionClosed:
-        Path("closed").touch()
-        raise
+    while True:
+        ws.send(ws.receive())
 
 
 @sockets.route("/goodbye")
@@ -67,7 +63,6 @@ def _looks(environ: dict[str, Any], start_response: Callable[..., Any]) -> Itera
     sock = environ.get("prefork.socket")
     told = "none" if sock is None else f"{sock!r} {sock.getpeername()[1]}"
     start_response("200 OK", [("Content-Length", str(len(told)))])
-    environ["wsgi.errors"].write("")
     return [told.encode()]
 
 
@@ -90,12 +85,17 @@ def _late(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterab
         environ["prefork.socket"].sendall(b"never")
     except RuntimeError:
         Path("late").touch()
-    time.sleep(0)
+    return []
+
+
+def _stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    time.sleep(600)
     return []
 
 
 _DEEDS = {
     "/bare": _bare,
+    "/stuck": _stuck,
     "/looks": _looks,
     "/raises": _raises,
     "/large": _large,
