@@ -235,8 +235,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Seconds that the app may hold up a worker, 0 for any: by a request of a sync worker, "
             "or by what a gevent worker does without waiting by gevent. Then its stack is logged, "
             "and it is killed and replaced. Of a threads worker, a request may hold a thread for "
-            "so long: see request_timeout. What has taken the socket of its connection, a WebSocket "
-            "say, may last for any time, but in a sync worker.",
+            "so long: see request_timeout. Where the app has taken the socket, for a WebSocket say, "
+            "neither counts, but in a sync worker.",
             ("-t", "--timeout"),
         ),
     ] = 30

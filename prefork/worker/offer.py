@@ -164,8 +164,8 @@ def _socket_class() -> Any:
             return len(data)
 
         def send(self, data: Any, flags: int = 0, **options: Any) -> int:
-            """Send these bytes: how many were sent. All, if it blocks, as the kernel would do; gevent
-            stops at what there is room for."""
+            """Send these bytes: how many were sent. If it blocks, all, as the kernel would do it;
+            gevent stops at what there is room for."""
             self.take()
             sent: int = super().send(data, flags, **options)
             if self.gettimeout() is None:
