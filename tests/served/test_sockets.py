@@ -238,6 +238,8 @@ def test_it_may_last_longer_than_a_request(serve: Serve, kind: str) -> None:
             other.send(request("GET", "/stuck"))
             assert other.response().status == 504
         assert echoed(client, "after") == "after"
+    # It was not given up either: its stack would be there.
+    assert "in echo" not in server.log
 
 
 def test_a_death_cuts_it(serve: Serve, kind: Mode) -> None:
