@@ -14,10 +14,10 @@ from http import HTTPStatus
 from io import BytesIO
 from types import TracebackType
 from typing import IO, Any, Protocol
-from wsgiref.util import FileWrapper
 
 from prefork.errors import HTTPError, RequestTimeout
 from prefork.http.body import Stream
+from prefork.http.files import Extent, FileWrapper
 from prefork.http.request import Request
 from prefork.http.response import (
     LAST_CHUNK,
@@ -59,6 +59,13 @@ class Transport(Protocol):
 
     def send(self, data: bytes, more: bytes = b"") -> None:
         """Send these bytes after the ones before.
+
+        Raises:
+            Disconnected: it can't be done.
+        """
+
+    def send_file(self, head: bytes, extent: Extent) -> None:
+        """Send these bytes, and a part of a file behind them, which the app may close then.
 
         Raises:
             Disconnected: it can't be done.
@@ -238,6 +245,11 @@ class Exchange:
         if isinstance(result, tuple) and len(result) == 1 and not self.head_sent:
             self._send_whole(result[0])
             return
+        if type(result) is FileWrapper and not self.head_sent:
+            extent = result.extent()
+            if extent is not None:
+                self._send_file(extent)
+                return
         for data in result:
             self.write(data)
         if not self.head_sent:
@@ -266,6 +278,19 @@ class Exchange:
         data = head + (self._within_length(body) if self._framing is _LENGTH else b"")
         self.head_sent = True
         self.transport.send(data)
+        self._end_of_body()
+
+    def _send_file(self, extent: Extent) -> None:
+        """Have the kernel send a file, or as much of it as the Content-Length says."""
+        head = self._head(extent.size)
+        size = min(extent.size, self._left) if self._framing is _LENGTH else 0
+        self._left -= size
+        self.sent += size
+        self.head_sent = True
+        if size:
+            self.transport.send_file(head, extent._replace(size=size))
+        else:
+            self.transport.send(head)
         self._end_of_body()
 
     def _head(self, length: int | None) -> bytes:

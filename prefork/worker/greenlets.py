@@ -178,7 +178,12 @@ class GreenletConnection(ConcurrentConnection):
         body = exchange.request.body
         if type(body) is Stream and body.left:
             body.discard()
-            if exchange.complete and exchange.persistent and not self.unsent and not self.lost:
+            if (
+                exchange.complete
+                and exchange.persistent
+                and self._outbound is None
+                and not self.lost
+            ):
                 self._over = True
                 self._unpause()
                 self._watch_input()
