@@ -27,6 +27,7 @@ from greenlet import getcurrent, greenlet
 from prefork.errors import RequestTimeout
 from prefork.http.body import Stream
 from prefork.http.request import Request
+from prefork.http.response import CONTINUE
 from prefork.signals import DUMP_STACKS
 from prefork.wire.board import LoanState
 from prefork.worker.concurrent import ConcurrentConnection
@@ -102,7 +103,7 @@ class GreenletConnection(ConcurrentConnection):
             body.expects = False
             # Not behind a final response that has begun: RFC 9110, section 10.1.1.
             if not exchange.head_sent:
-                self._send_continue()
+                self._send_continue_in_order()
         if self._outbound is None:
             self._watch_input()
             self._unpause()
@@ -114,6 +115,13 @@ class GreenletConnection(ConcurrentConnection):
         if self.waiting is Waiting.BODY:
             self.waiting = Waiting.APP
             self._waited = monotonic() - self.since
+
+    def _send_continue_in_order(self) -> None:
+        """Not into the middle of early hints."""
+        if self._outbound is None:
+            self._send_continue()
+        else:
+            self._outbound.add(CONTINUE)
 
     def _suspend(self) -> None:
         me = getcurrent()
