@@ -22,6 +22,15 @@ class _Watched(io.FileIO):
     """Not exactly a file of the standard library, and so nothing to take an fd from."""
 
 
+def _pipe(path: str) -> Any:
+    """A pipe with what is in the file, which has to fit into it."""
+    reader, writer = os.pipe()
+    with open(path, "rb") as file:
+        os.write(writer, file.read())
+    os.close(writer)
+    return open(reader, "rb")
+
+
 _OPENERS: dict[str, Callable[[str], Any]] = {
     "buffered": lambda path: open(path, "rb"),
     "raw": lambda path: open(path, "rb", buffering=0),
@@ -31,7 +40,7 @@ _OPENERS: dict[str, Callable[[str], Any]] = {
     "text": lambda path: open(path),
     "memory": lambda path: io.BytesIO(open(path, "rb").read()),
     "subclass": _Watched,
-    "pipe": lambda path: os.popen(f"cat {path}").buffer,  # type: ignore[attr-defined]
+    "pipe": _pipe,
 }
 
 
