@@ -22,13 +22,13 @@ class _Watched(io.FileIO):
     """Not exactly a file of the standard library, and so nothing to take an fd from."""
 
 
+# What is not kept is closed, with the pipe beneath.
+_pipes: list[Any] = []
+
+
 def _pipe(path: str) -> Any:
-    """A pipe with what is in the file, which has to fit into it."""
-    reader, writer = os.pipe()
-    with open(path, "rb") as file:
-        os.write(writer, file.read())
-    os.close(writer)
-    return open(reader, "rb")
+    _pipes.append(os.popen(f"cat {path}"))
+    return _pipes[-1].buffer
 
 
 _OPENERS: dict[str, Callable[[str], Any]] = {
