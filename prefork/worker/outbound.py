@@ -7,15 +7,19 @@ import logging
 import struct
 import termios
 from collections import deque
+from errno import EINVAL, ENOSYS, EOPNOTSUPP
 
 # By name, before gevent patches them: they must not wait for the hub.
-from os import close, dup, sendfile, write
+from os import close, dup, pread, sendfile, write
 from select import POLLOUT, poll
 
 from prefork.http.files import Extent
 
 # So much of a file goes out at a time: others wait for the loop as well.
 _FILE_TURN = 1 << 20
+
+_READ_SIZE = 65536
+_NO_SENDFILE = frozenset({EINVAL, ENOSYS, EOPNOTSUPP})
 
 _log = logging.getLogger("prefork.worker")
 
@@ -43,13 +47,22 @@ class FilePart:
             BlockingIOError: there is no room.
             OSError: the client is gone, or the file can't be read.
         """
-        sent = sendfile(out, self._fd, self._offset, min(self._left, _FILE_TURN))
+        sent = self._send(out, min(self._left, _FILE_TURN))
         if not sent:
             _log.error("a file became %d bytes shorter while it was sent", self._left)
             raise OSError("the file has become shorter")
         self._offset += sent
         self._left -= sent
         return not self._left
+
+    def _send(self, out: int, size: int) -> int:
+        try:
+            return sendfile(out, self._fd, self._offset, size)
+        except OSError as error:
+            if error.errno not in _NO_SENDFILE:
+                raise
+        # The file system has none.
+        return write(out, pread(self._fd, min(size, _READ_SIZE), self._offset))
 
     def close(self) -> None:
         """Let go of the file."""
