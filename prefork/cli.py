@@ -22,6 +22,7 @@ from prefork.master.upgrade import Inheritance
 from prefork.networks import Networks
 from prefork.settings import Settings, worker_count, worker_kind
 from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
+from prefork.systemd import PassedSocket, passed_sockets
 from prefork.wire.assignment import Assignment, Forked, TerminatorAssignment
 from prefork.wire.board import Board
 
@@ -128,15 +129,24 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
     pidfile.write(settings.pidfile)
     with pidfile.kept(settings.pidfile):
         tls = bool(settings.tls_certificate)
-        listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner, tls)
+        passed = passed_sockets(os.environ)
+        listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner, tls, passed)
         count = worker_count(settings, process.usable_cpus)
         workers = "worker" if count == 1 else "workers"
         what = f"{count} {worker_kind(settings)} {workers} for {settings.app}"
         _log.info("prefork %s: %s", __version__, what)
         for listener in listeners:
             _log.info("listening on %s", listener)
+        _name_unused(passed, listeners)
         load = partial(_reloaded, namespace)
         return Master(settings, load, listeners, Board(), logs, received).run()
+
+
+def _name_unused(passed: list[PassedSocket], listeners: list[Listener]) -> None:
+    used = {listener.sock.fileno() for listener in listeners}
+    for each in passed:
+        if each.fd not in used:
+            _log.warning("nobody serves at fd://%d (%s): bind does not say so", each.fd, each.name)
 
 
 def _take_over(namespace: argparse.Namespace, inheritance: Inheritance) -> int:

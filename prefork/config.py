@@ -1,8 +1,8 @@
 """Where the values of the settings come from, and which one wins.
 
 The command line, then `PREFORK_*` variables, then the TOML file, then what the platform sets
-(`PORT`, `WEB_CONCURRENCY`), then the defaults. Each value remembers its origin, which every
-message about it begins with.
+(`LISTEN_FDS`, `PORT`, `WEB_CONCURRENCY`), then the defaults. Each value remembers its origin, which
+every message about it begins with.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import tomli
 from prefork import __version__
 from prefork.errors import PreforkError, UsageError
 from prefork.settings import STARTED_IN, TABLE, Group, Setting, Settings
+from prefork.systemd import passed_sockets
 
 _PREFIX = "PREFORK_"
 _CONFIG_VARIABLE = "PREFORK_CONFIG"
@@ -189,6 +190,9 @@ def _from_platform(environ: Mapping[str, str]) -> Iterator[Given]:
         if not (port.isascii() and port.isdigit() and int(port) < 65536):
             raise UsageError(f"$PORT = {port!r}: expected a port number")
         yield Given("bind", [f"0.0.0.0:{port}"], "$PORT", text=False)
+    passed = passed_sockets(environ)
+    if passed:
+        yield Given("bind", [f"fd://{each.fd}" for each in passed], "$LISTEN_FDS", text=False)
     concurrency = environ.get("WEB_CONCURRENCY")
     if concurrency:
         yield Given("workers", concurrency, "$WEB_CONCURRENCY", text=True)

@@ -10,6 +10,7 @@ import resource
 
 from setproctitle import setproctitle
 
+from prefork.cgroups import cpu_quota
 from prefork.errors import UsageError
 from prefork.settings import Settings
 
@@ -46,10 +47,11 @@ def beyond_file_limit(settings: Settings) -> list[str]:
 
 
 def usable_cpus() -> int:
-    """The CPUs that this process may use: by its affinity and its cgroup's quota, at least 1."""
+    """The CPUs that this process may use: by its affinity and its cgroups' quotas, of which a part
+    of a CPU does not count; at least 1."""
     cpus = len(os.sched_getaffinity(0))
-    quota = _cgroup_v2_quota() or _cgroup_v1_quota()
-    return max(1, min(cpus, int(quota))) if quota else cpus
+    quota = cpu_quota()
+    return cpus if quota is None else max(1, min(cpus, int(quota)))
 
 
 def title(settings: Settings, who: str) -> None:
@@ -141,23 +143,3 @@ def open_standard_streams() -> None:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
-
-
-def _cgroup_v2_quota() -> float | None:
-    """`cpu.max` of cgroup v2: microseconds of CPU in a period, and the period, or "max"."""
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
-
-
-def _cgroup_v1_quota() -> float | None:
-    quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-    period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path) as file:
-            return file.read().strip()
-    except OSError:
-        return ""

@@ -55,7 +55,8 @@ setting, or a value that is not valid, is an error that names the file and the l
 begin with `tls_` may stand in a table `[tls]`, without that.
 
 A value on the command line wins over one from a `PREFORK_` variable, that over the file, the
-file over `PORT`, `WEB_CONCURRENCY` and `FORWARDED_ALLOW_IPS`, and these over the default.
+file over `LISTEN_FDS`, `PORT`, `WEB_CONCURRENCY` and `FORWARDED_ALLOW_IPS`, and these over the
+default.
 
 A reload reads the file again; if it can't be used, nothing changes. What the master opens once
 (addresses, pid file, logs) changes with a restart only.
@@ -67,6 +68,10 @@ This prints a file of comments with every setting:
 
 _ENVIRONMENT = {
     "PORT": "Port to listen on, at every IPv4 address of the host, where `bind` is not set.",
+    "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES": "Sockets that systemd passes, to listen on where "
+    "`bind` is not set: sd_listen_fds(3).",
+    "NOTIFY_SOCKET, WATCHDOG_USEC": "Where systemd is told that the service is ready once a worker "
+    "is, that it reloads or stops, and that the master lives: sd_notify(3).",
     "WEB_CONCURRENCY": "Number of workers, or `auto`, where `workers` is not set.",
     "FORWARDED_ALLOW_IPS": "Trusted proxies, where `forwarded_allow_ips` is not set.",
     "PREFORK_CONFIG": "The configuration file, where `-c` is not given.",
@@ -88,9 +93,11 @@ EXIT_STATUS = {
 }
 
 _FILES = {
-    "conf/prefork.toml, conf/Procfile": "Samples, in the source distribution.",
+    "conf/prefork.toml, conf/Procfile, conf/prefork.service, conf/prefork.socket": "Samples, in "
+    "the source distribution.",
     "/proc/sys/net/core/somaxconn": "The most that the kernel lets `backlog` be.",
-    "/sys/fs/cgroup/cpu.max": 'The CPUs that `workers = "auto"` counts in a container.',
+    "/proc/self/cgroup, /sys/fs/cgroup": "The control groups, of versions 1 and 2, whose quotas "
+    '`workers = "auto"` does not exceed.',
 }
 
 _EXAMPLES = """\

@@ -127,8 +127,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Meta(min_length=1),
         Option(
             Group.LISTEN,
-            "Addresses to listen on: host:port, [ipv6]:port, unix:path, or fd://N for an "
-            "inherited socket. Repeatable. With $PORT set the default is 0.0.0.0:$PORT. With a "
+            "Addresses to listen on: host:port, [ipv6]:port, unix:path, fd://N for an inherited "
+            "socket, or fd://NAME for those that systemd passes by that name. Repeatable. The "
+            "default is all sockets that systemd passes, or with $PORT set 0.0.0.0:$PORT. With a "
             "TLS certificate all but unix sockets speak TLS, except http://host:port.",
             ("-b", "--bind"),
             metavar="ADDRESS",

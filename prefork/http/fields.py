@@ -3,8 +3,8 @@ with them."""
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
-from typing import NoReturn
 
 from prefork.errors import HTTPError
 
@@ -12,16 +12,21 @@ from prefork.errors import HTTPError
 # from the one with a dash, and could so stand in for one that a proxy vouches for.
 DROPPED = "prefork.dropped"
 
-PROTOCOLS = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
-METHODS = {
-    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-}
-
 # Field names as they were spelled, to meta-variables: filled as they are met, up to a bound
 # that clients can't make grow.
 KEYS: dict[bytes, str] = {}
 _KEYS_BOUND = 1000
 _KEY_LENGTH_BOUND = 64
+
+# Values of Host that are valid, up to as many.
+HOSTS: set[str] = set()
+_HOSTS_BOUND = 1000
+# RFC 3986, sections 3.2.2 and 3.2.3: a name, an IPv4 address or a literal, and a port. No user.
+_HOST = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+\]|\[v[0-9A-Fa-f]+\.[\w.~!$&'()*+,;=:-]+\]"
+    r"|(?:[\w.~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?",
+    re.ASCII,
+)
 
 
 def key(name: bytes) -> str:
@@ -37,14 +42,26 @@ def key(name: bytes) -> str:
     return variable
 
 
-def split_target(target: str) -> tuple[str, str | None]:
+def check_host(host: str) -> None:
+    """Refuse an invalid value of Host: RFC 9112, section 3.2.
+
+    Raises:
+        HTTPError: 400.
+    """
+    if _HOST.fullmatch(host) is None:
+        raise HTTPError(HTTPStatus.BAD_REQUEST, "not a host")
+    if len(HOSTS) < _HOSTS_BOUND and len(host) <= _KEY_LENGTH_BOUND:
+        HOSTS.add(host)
+
+
+def split_target(method: str, target: str) -> tuple[str, str | None]:
     """A request target that is no path, as a path with a query and the authority, if it has one:
     RFC 9112, sections 3.2.2 to 3.2.4.
 
     Raises:
         HTTPError: 400.
     """
-    if target == "*":
+    if target == "*" and method == "OPTIONS":
         return target, None
     scheme, separator, rest = target.partition("://")
     if not separator or scheme.lower() not in ("http", "https"):
@@ -53,6 +70,7 @@ def split_target(target: str) -> tuple[str, str | None]:
     authority, path = rest[:end], rest[end:]
     if not authority:
         raise HTTPError(HTTPStatus.BAD_REQUEST, "the request target has no host")
+    check_host(authority)
     return (path if path.startswith("/") else "/" + path), authority
 
 
@@ -68,11 +86,6 @@ def check_coding(coding: str) -> None:
         raise HTTPError(HTTPStatus.BAD_REQUEST, "the last transfer coding is not chunked")
     if len(codings) > 1:
         raise HTTPError(HTTPStatus.NOT_IMPLEMENTED, "no transfer coding but chunked is known")
-
-
-def refuse_version(version: str) -> NoReturn:
-    """RFC 9110, section 15.6.6."""
-    raise HTTPError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here")
 
 
 def too_large() -> HTTPError:

@@ -2,6 +2,10 @@
 
 A request's head becomes the meta-variables of RFC 3875, section 4.1, in a dict copied from a
 template, so that the layer above adds to it instead of converting it: nothing is built twice.
+
+llhttp is never given more than one message at a time, so it is known where each begins: its request
+line is read here, and of many that are pipelined only some are parsed before these are served. A
+head, and a chunked body, ends with an empty line; the end of any other body is counted.
 """
 
 from __future__ import annotations
@@ -17,9 +21,14 @@ import httptools
 import msgspec
 
 from prefork.errors import HTTPError
-from prefork.http import fields
+from prefork.http import fields, line
 from prefork.http.body import Body, Stream, too_large
-from prefork.http.fields import DROPPED, KEYS, METHODS, PROTOCOLS
+from prefork.http.fields import DROPPED, HOSTS, KEYS
+from prefork.http.line import RequestLine
+
+_END = b"\r\n\r\n"
+# So many requests that wait are parsed; those behind them are kept as bytes.
+MOST_WAITING = 64
 
 
 class Phase(Enum):
@@ -91,9 +100,10 @@ class RequestParser:
         streaming: give out a request when its head has arrived and its length is known, with a
             `Stream` for its body; otherwise when it has arrived whole.
 
-    Requests are appended to `requests`. `continue_wanted` is set when the client waits
-    for an interim response before it sends the body (RFC 9110, section 10.1.1); whoever
-    answers it resets it.
+    Requests are appended to `requests`. When these are taken out, and more are `waiting` behind
+    them, they come with the next call of `feed`, of no bytes if need be. `continue_wanted` is set
+    when the client waits for an interim response before it sends the body (RFC 9110, section
+    10.1.1); whoever answers it resets it.
     """
 
     __slots__ = (
@@ -101,19 +111,24 @@ class RequestParser:
         "_environ",
         "_head",
         "_http11",
+        "_kept",
+        "_last",
+        "_left",
         "_limits",
+        "_line",
+        "_over",
         "_parser",
         "_peer",
         "_persistent",
         "_repeated",
         "_streaming",
-        "_target",
         "_template",
         "_unframed",
         "_upgrading",
         "continue_wanted",
         "phase",
         "requests",
+        "waiting",
     )
 
     def __init__(
@@ -127,13 +142,23 @@ class RequestParser:
         self._peer = peer
         self._limits = limits
         self._streaming = streaming
-        self._target = b""
+        self._line = _NO_LINE
+        # Bytes that are not parsed yet: of a request line that has not arrived whole, or of what is
+        # behind the requests that wait.
+        self._kept = b""
+        # The last bytes that were parsed, in which an empty line may have begun.
+        self._last = b""
+        # Bytes of a body that have not arrived, where that is known.
+        self._left = 0
+        # Whether the last request has come: what follows it means nothing (RFC 9112, section 9.6).
+        self._over = False
         self._parser = httptools.HttpRequestParser(self)
         # Bytes since the message began, or since its body last grew: heads, trailers and the
         # extensions of chunks are bounded by it.
         self._unframed = 0
         self.phase = Phase.IDLE
         self.requests: deque[Request] = deque()
+        self.waiting = False
         self.continue_wanted = False
         self._upgrading = False
         self._repeated: tuple[str, ...] = ()
@@ -146,29 +171,91 @@ class RequestParser:
                 before it are in `requests`; nothing more may be fed.
         """
         self._unframed += len(data)
-        whole = data
-        while data:
-            try:
-                self._parser.feed_data(data)
-                break
-            except httptools.HttpParserUpgrade as upgrade:
-                # Unless the app upgrades, what follows is HTTP/1.1 as before (RFC 9110, 7.8).
-                data = data[upgrade.args[0] :]
-                if self._upgrading:
-                    data = self._go_on_with_body() + data
-                else:
-                    self._keep_behind(whole, len(data))
-            except httptools.HttpParserCallbackError as error:
-                assert error.__context__ is not None
-                raise error.__context__ from None
-            except httptools.HttpParserError as error:
-                raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        if self._kept:
+            data, self._kept = self._kept + data, b""
+            self.phase, self.waiting = _IDLE, False
+        at, size = 0, len(data)
+        while at < size and not self._over:
+            if self.phase is _IDLE:
+                data, at = self._begin(data, at)
+                size = len(data)
+                if at == size:
+                    break
+            if self._left or self._last or (end := data.find(_END, at) + 4) < 4:
+                end = self._end_of_piece(data, at)
+            asks = self._parse(data[at:end] if at or end < size else data)
+            at = end
+            if asks:
+                # A view: many such requests may be in one piece.
+                self.requests[-1].behind = memoryview(data)[at:]
         if self.phase is not _IDLE and self._unframed > self._limits.head:
             raise fields.too_large()
 
     def close(self) -> None:
         """Drop the parser, which refers back to this object: no cycle is left to collect."""
         del self._parser
+
+    # The parts.
+
+    def _begin(self, data: bytes, at: int) -> tuple[bytes, int]:
+        """A request may begin here: its line is read, if it has arrived whole, and what is parsed
+        next is given. If that is at the end, there is nothing to parse yet."""
+        end = data.find(b"\r\n", at)
+        while end == at:  # empty lines before it: RFC 9112, section 2.2
+            at += 2
+            end = data.find(b"\r\n", at)
+        if len(self.requests) >= MOST_WAITING:
+            self.waiting = True
+        if end < 0 or self.waiting:
+            self._keep(data[at:])
+            return data, len(data)
+        self._line = request_line = line.read(data[at:end], self._limits.line)
+        plain = request_line[3]
+        return (data, at) if plain is None else (plain + data[end:], 0)
+
+    def _keep(self, data: bytes) -> None:
+        """Parse this later."""
+        if not data:
+            return
+        if self.waiting:
+            self._unframed = 0
+        elif data != b"\r":
+            line.check_beginning(data, self._limits.line)
+        self._kept = data
+        self.phase = _HEAD
+
+    def _end_of_piece(self, data: bytes, at: int) -> int:
+        """Up to where no other message can begin: the end of the body, if that is known, or of an
+        empty line, which may have begun before."""
+        size = len(data)
+        if self._left:
+            return min(size, at + self._left)
+        before = len(self._last)
+        joint = (self._last + data[at : at + 3]).find(_END)
+        if joint >= 0:
+            return at + joint + len(_END) - before
+        found = data.find(_END, at)
+        if found >= 0:
+            return found + len(_END)
+        self._last = (self._last + data[max(at, size - 3) :])[-3:]
+        return size
+
+    def _parse(self, data: bytes) -> bool:
+        """Have llhttp parse a piece of a message; whether this was the end of a request that asks
+        for another protocol."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Unless the app upgrades, what follows is HTTP/1.1 as before (RFC 9110, 7.8).
+            if not self._upgrading:
+                return self._http11
+            self._go_on_with_body()
+        except httptools.HttpParserCallbackError as error:
+            assert error.__context__ is not None
+            raise error.__context__ from None
+        except httptools.HttpParserError as error:
+            raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        return False
 
     # The callbacks of httptools, in the order in which they come.
 
@@ -179,12 +266,6 @@ class RequestParser:
         self._repeated = ()
         self._body: Body | Stream | None = None
 
-    def on_url(self, part: bytes) -> None:
-        # It comes in parts if it was received in parts.
-        self._target = target = self._target + part if self._target else part
-        if len(target) > self._limits.line:
-            raise HTTPError(HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long")
-
     def on_header(self, name: bytes, value: bytes) -> None:
         try:
             key = KEYS[name]
@@ -192,9 +273,9 @@ class RequestParser:
             key = fields.key(name)
         environ = self._environ
         if key in environ:
-            self._repeat(key, value.strip().decode("latin-1"))
+            self._repeat(key, value.strip(b" \t").decode("latin-1"))
         else:
-            environ[key] = value.strip().decode("latin-1")
+            environ[key] = value.strip(b" \t").decode("latin-1")
 
     def on_headers_complete(self) -> None:
         parser = self._parser
@@ -203,25 +284,20 @@ class RequestParser:
         if count > self._limits.fields or self._unframed > self._limits.field_size:
             self._check_fields(count)
         # llhttp resets this after the message: it can't be asked later.
-        self._persistent = persistent = parser.should_keep_alive()
-        # Without a Connection field only HTTP/1.1 is persistent; to ask llhttp makes a string.
-        if persistent and "HTTP_CONNECTION" not in environ:
-            self._http11 = True
-            environ["SERVER_PROTOCOL"] = "HTTP/1.1"
-        else:
-            version = parser.get_http_version()
-            self._http11 = version == "1.1"
-            environ["SERVER_PROTOCOL"] = PROTOCOLS.get(version) or fields.refuse_version(version)
-        method = parser.get_method()
-        try:
-            environ["REQUEST_METHOD"] = METHODS[method]
-        except KeyError:
-            environ["REQUEST_METHOD"] = method.decode("ascii")
-        target = self._target.decode("latin-1")
-        self._target = b""
+        self._persistent = parser.should_keep_alive()
+        method, target, http11, _ = self._line
+        self._http11 = http11
+        environ["REQUEST_METHOD"] = method
+        environ["SERVER_PROTOCOL"] = "HTTP/1.1" if http11 else "HTTP/1.0"
         environ["RAW_URI"] = environ["REQUEST_URI"] = target
+        host = environ.get("HTTP_HOST")
+        if host is None:
+            if http11:
+                raise HTTPError(HTTPStatus.BAD_REQUEST, "no Host")  # RFC 9112, section 3.2
+        elif host not in HOSTS:
+            fields.check_host(host)
         if target[0] != "/":
-            target, authority = fields.split_target(target)
+            target, authority = fields.split_target(method, target)
             if authority is not None:
                 environ["HTTP_HOST"] = authority
         environ["QUERY_STRING"] = ""
@@ -232,13 +308,13 @@ class RequestParser:
         environ["PATH_INFO"] = target
         if DROPPED in environ:
             del environ[DROPPED]
-        if "HTTP_HOST" not in environ and self._http11:
-            raise HTTPError(HTTPStatus.BAD_REQUEST, "no Host")  # RFC 9112, section 3.2
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             self._begin_body(environ)
 
     def on_body(self, data: bytes) -> None:
         self._unframed = 0
+        if self._left:
+            self._left -= len(data)
         assert self._body is not None
         self._body.feed(data)
 
@@ -260,6 +336,8 @@ class RequestParser:
         self._environ = _NOTHING  # an idle connection holds nothing of its last request
         self.phase = _IDLE
         self._unframed = 0
+        self._last = b""
+        self._over = not self._persistent
         self.continue_wanted = False
 
     def _repeat(self, key: str, value: str) -> None:
@@ -286,25 +364,15 @@ class RequestParser:
         if count > self._limits.fields or size > self._limits.field_size:
             raise fields.too_large()
 
-    def _keep_behind(self, whole: bytes, size: int) -> None:
-        """The last request asks for another protocol, and so many bytes are behind it. They are not
-        copied: many such requests may be in one piece."""
-        request = self.requests[-1]
-        if request.http11 and "HTTP_UPGRADE" in request.environ:
-            request.behind = memoryview(whole)[len(whole) - size :]
-
-    def _go_on_with_body(self) -> bytes:
-        """Have the body of a request that asks for an upgrade parsed by a parser of its own.
-
-        Gives the bytes to feed before the rest: a head that frames the body in the same way. What
-        comes after the body is not parsed; the connection ends with the response.
-        """
+    def _go_on_with_body(self) -> None:
+        """Have the body of a request that asks for an upgrade parsed by a parser of its own, behind
+        a head that frames it in the same way. The connection ends with the response."""
         self._upgrading = False
         self._parser = httptools.HttpRequestParser(_BodyCallbacks(self))
         name, value = "Transfer-Encoding", self._head.get("HTTP_TRANSFER_ENCODING")
         if value is None:
             name, value = "Content-Length", self._head["CONTENT_LENGTH"]
-        return f"POST / HTTP/1.1\r\n{name}: {value}\r\n\r\n".encode("latin-1")
+        self._parse(f"POST / HTTP/1.1\r\n{name}: {value}\r\n\r\n".encode("latin-1"))
 
     def _begin_body(self, environ: dict[str, Any]) -> None:
         coding = environ.get("HTTP_TRANSFER_ENCODING")
@@ -322,7 +390,7 @@ class RequestParser:
             self._upgrading = True
             self._persistent = False
         expects = self._http11 and environ.get("HTTP_EXPECT", "").lower() == "100-continue"
-        length = int(environ.get("CONTENT_LENGTH") or 0)
+        length = self._left = int(environ.get("CONTENT_LENGTH") or 0)
         # The length of a chunked body is known when the whole of it has arrived, and apps that go
         # by CONTENT_LENGTH (RFC 3875, section 4.1.2) read nothing without.
         if self._streaming and length and coding is None and not self._upgrading:
@@ -334,3 +402,4 @@ class RequestParser:
 
 
 _NOTHING: dict[str, Any] = {}
+_NO_LINE: RequestLine = ("", "", True, None)

@@ -8,10 +8,12 @@ import os
 import re
 import socket
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prefork.errors import UsageError
 from prefork.master import handover
+from prefork.systemd import PassedSocket
 from prefork.wire.assignment import ListenerInfo
 
 _log = logging.getLogger("prefork.master")
@@ -22,6 +24,8 @@ _SILENT_SECONDS = 1
 _TCP = re.compile(
     r"(?:(?P<scheme>https?)://)?(?:\[(?P<ipv6>[^]]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})\Z"
 )
+# Of those that systemd takes, the ones that are no numbers.
+_NAME = re.compile(r"[A-Za-z][!-9;-~]{0,254}\Z")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,15 @@ class InheritedAddress:
     text: str
 
 
-Address = TCPAddress | UnixAddress | InheritedAddress
+@dataclass(frozen=True)
+class PassedAddress:
+    """`fd://NAME`: the sockets that were passed with this name."""
+
+    name: str
+    text: str
+
+
+Address = TCPAddress | UnixAddress | InheritedAddress | PassedAddress
 
 # The device and the inode of a file.
 Identity = tuple[int, int]
@@ -73,12 +85,15 @@ def parse_address(text: str) -> Address:
         number = text.removeprefix("fd://")
         if number.isascii() and number.isdigit() and int(number) < 1 << 31:
             return InheritedAddress(int(number), text)
+        if _NAME.match(number):
+            return PassedAddress(number, text)
     elif match := _TCP.match(text):
         port = int(match["port"])
         if port < 65536:
             host = match["ipv6"] or match["host"] or "0.0.0.0"
             return TCPAddress(host, port, text, match["scheme"] or "")
-    raise UsageError(f"bind = {text}: expected host:port, [ipv6]:port, unix:path or fd://N", "bind")
+    expected = "expected host:port, [ipv6]:port, unix:path, fd://N or fd://NAME"
+    raise UsageError(f"bind = {text}: {expected}", "bind")
 
 
 class Listener:
@@ -145,6 +160,7 @@ def bind_all(
     umask: int | None,
     owner: tuple[int | None, int | None],
     tls: bool = False,
+    passed: Sequence[PassedSocket] = (),
 ) -> list[Listener]:
     """Bind all addresses, or none.
 
@@ -154,17 +170,22 @@ def bind_all(
         umask: for the modes of unix sockets; None for the process's own.
         owner: user and group id for unix sockets; None for the process's own.
         tls: whether there is a certificate.
+        passed: the sockets that were passed to this process.
 
     Raises:
         UsageError: an address is malformed, taken, or not to be had.
     """
-    addresses = [parse_address(text) for text in texts]
+    addresses = [each for text in texts for each in _found(parse_address(text), passed)]
     for address in addresses:
         if isinstance(address, TCPAddress) and address.scheme == "https" and not tls:
             raise UsageError(f"bind = {address.text}: there is no [tls] certificate", "bind")
     for text in texts:
         if texts.count(text) > 1 and not text.endswith(":0"):
             raise UsageError(f"bind = {text}: given twice", "bind")
+    fds = [address.fd for address in addresses if isinstance(address, InheritedAddress)]
+    for fd in fds:
+        if fds.count(fd) > 1:
+            raise UsageError(f"bind = fd://{fd}: given twice, by name too", "bind")
     bound: list[Listener] = []
     try:
         for address in addresses:
@@ -177,6 +198,22 @@ def bind_all(
             listener.close()
         raise
     return bound
+
+
+def _found(address: Address, passed: Sequence[PassedSocket]) -> list[Address]:
+    """The address, or the numbers of the passed sockets that it means.
+
+    Raises:
+        UsageError: none of them has this name.
+    """
+    if not isinstance(address, PassedAddress):
+        return [address]
+    found: list[Address] = [
+        InheritedAddress(each.fd, address.text) for each in passed if each.name == address.name
+    ]
+    if not found:
+        raise UsageError(f"bind = {address.text}: no socket of that name was passed", "bind")
+    return found
 
 
 def _bind(
@@ -192,6 +229,7 @@ def _bind(
         elif isinstance(address, UnixAddress):
             listener = _bind_unix(address, umask, owner)
         else:
+            assert isinstance(address, InheritedAddress)
             listener = _adopt(address)
         listener.sock.listen(backlog)
         listener.sock.setblocking(False)

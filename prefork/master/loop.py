@@ -23,6 +23,7 @@ from prefork.log import LogFile, Logs
 from prefork.master import handover
 from prefork.master.arrivals import Arrivals
 from prefork.master.births import Births
+from prefork.master.condition import condition_of
 from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
 from prefork.master.lending import Lending
 from prefork.master.listeners import Listener
@@ -31,6 +32,7 @@ from prefork.master.upgrade import Upgrade
 from prefork.master.workers import Workers
 from prefork.settings import MOST_WORKERS, Settings, idle_timeout, worker_count
 from prefork.signals import COMMANDS, Command, SignalPipe
+from prefork.systemd import Notifier
 from prefork.wire.assignment import Surroundings
 from prefork.wire.board import Board
 from prefork.wire.gate import Gates
@@ -98,6 +100,9 @@ class Master:
         self._signals = signals
         self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
         self._reload_wanted = False
+        # When it was, last: monotonic seconds.
+        self._reload_asked = -math.inf
+        self._notifier = Notifier.of(os.environ)
         self._upgrade = Upgrade()
         # When a stop that was put off begins: `drain_delay`.
         self._stop_at = math.inf
@@ -141,7 +146,7 @@ class Master:
         )
         self._workers.reap()
         self._lending.go_on()
-        self._reload_wanted = True
+        self._want_reload()
         return self._serve()
 
     def run(self) -> int:
@@ -182,15 +187,21 @@ class Master:
             _log.exception("error in the master; it goes on")
 
     def _wait_and_act(self) -> None:
-        deadline = min(self._workers.deadline, self._lending.deadline(), self._stop_at)
+        deadline = min(
+            self._workers.deadline,
+            self._lending.deadline(),
+            self._stop_at,
+            self._notifier.deadline,
+        )
         self._poller.wait(deadline - monotonic())
         now = monotonic()
         self._lending.expire(now)
         if self._stop_at <= now:
             self._stop(math.inf)
-        if self._workers.deadline <= now:
+        if min(self._workers.deadline, self._notifier.deadline) <= now:
             self._workers.reconcile()
             self._begin_reload(now)
+            self._notify()
         self._lending.send_loans()
         if self._upgrade.due:
             self._go_on_with_upgrade()
@@ -212,6 +223,7 @@ class Master:
     def _want_reload(self) -> None:
         if self._stop_at == math.inf:
             self._reload_wanted = True
+            self._reload_asked = monotonic()
         else:
             _log.warning("no reload: the service is about to stop")
 
@@ -377,6 +389,14 @@ class Master:
         self._lending.disown()
         self._workers.disown()
         self._terminators.disown()
+        self._notifier.disown()
+
+    def _notify(self) -> None:
+        """Tell who has started the service how it is."""
+        reloading = self._reload_wanted or self._terminators.renewing
+        stopping = self._stop_at < math.inf
+        condition = condition_of(self._fleet, self._reload_asked, reloading, stopping)
+        self._notifier.tell(condition, monotonic())
 
 
 def _refused(why: str) -> None:

@@ -50,7 +50,7 @@ class ConcurrentConnection(Connection):
 
     @property
     def unsent(self) -> int:
-        """How many bytes of the response are kept for the client."""
+        """How many bytes of the response are kept for the client, in memory."""
         return 0 if self._outbound is None else self._outbound.size
 
     @property
@@ -137,7 +137,7 @@ class ConcurrentConnection(Connection):
             self.close()
             return
         self.lost = True
-        self._outbound = None
+        self._drop_outbound()
         self._pause()
         shut_down(self.fd)
         self.resume()

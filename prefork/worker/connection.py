@@ -124,7 +124,8 @@ class Connection(SocketTransport):
         engine = self._engine
         if engine.keeps_alive and not engine.flags[RETIRING]:
             return False
-        return self._parser is None or not self._parser.requests
+        parser = self._parser
+        return parser is None or not (parser.requests or parser.waiting)
 
     # The end.
 
@@ -144,13 +145,18 @@ class Connection(SocketTransport):
         fresh = parser.phase is _BETWEEN_REQUESTS
         if self.waiting is _BODY:
             self._owed -= len(data)
-        try:
-            parser.feed(data)
-        except HTTPError as error:
-            self._refused = error
+        self._have_parsed(data)
         if fresh and len(parser.requests) == 1 and parser.phase is _BETWEEN_REQUESTS:
             self._entrance.heads.learn(data, parser.requests[0])
         self._proceed()
+
+    def _have_parsed(self, data: bytes) -> None:
+        assert self._parser is not None
+        try:
+            self._parser.feed(data)
+        except HTTPError as error:
+            # To be answered when what has come before it is.
+            self._refused = error
 
     def _proceed(self) -> None:
         """Serve what has been parsed, if anything has."""
@@ -195,6 +201,8 @@ class Connection(SocketTransport):
         """The next request that has arrived. If there is none, whatever there is to do is done."""
         parser = self._parser
         assert parser is not None
+        if parser.waiting and not parser.requests:
+            self._have_parsed(b"")
         if parser.requests:
             # Not before: with its last byte out and nothing begun, a loan is RESPONDING or IDLE.
             # If it were BUSY and the worker died, the master would send a 502 behind it.

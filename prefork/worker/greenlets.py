@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING
 import gevent
 from greenlet import getcurrent, greenlet
 
-from prefork.errors import HTTPError, RequestTimeout
+from prefork.errors import RequestTimeout
 from prefork.http.body import Stream
 from prefork.http.request import Request
+from prefork.http.response import CONTINUE
 from prefork.signals import DUMP_STACKS
 from prefork.wire.board import LoanState
 from prefork.worker.concurrent import ConcurrentConnection
@@ -102,7 +103,7 @@ class GreenletConnection(ConcurrentConnection):
             body.expects = False
             # Not behind a final response that has begun: RFC 9110, section 10.1.1.
             if not exchange.head_sent:
-                self._send_continue()
+                self._send_continue_in_order()
         if self._outbound is None:
             self._watch_input()
             self._unpause()
@@ -114,6 +115,13 @@ class GreenletConnection(ConcurrentConnection):
         if self.waiting is Waiting.BODY:
             self.waiting = Waiting.APP
             self._waited = monotonic() - self.since
+
+    def _send_continue_in_order(self) -> None:
+        """Not into the middle of early hints."""
+        if self._outbound is None:
+            self._send_continue()
+        else:
+            self._outbound.add(CONTINUE)
 
     def _suspend(self) -> None:
         me = getcurrent()
@@ -156,14 +164,10 @@ class GreenletConnection(ConcurrentConnection):
             self._serve(self._conclude(exchange))
 
     def _feed(self, data: bytes) -> None:
-        assert self._parser is not None
         self._owed -= len(data)
         if self._owed <= 0:
             self._give_time()
-        try:
-            self._parser.feed(data)
-        except HTTPError as error:
-            self._refused = error  # what has come behind the body
+        self._have_parsed(data)
 
     def _give_time(self) -> None:
         self._waited = 0.0
@@ -182,7 +186,12 @@ class GreenletConnection(ConcurrentConnection):
         body = exchange.request.body
         if type(body) is Stream and body.left:
             body.discard()
-            if exchange.complete and exchange.persistent and not self.unsent and not self.lost:
+            if (
+                exchange.complete
+                and exchange.persistent
+                and self._outbound is None
+                and not self.lost
+            ):
                 self._over = True
                 self._unpause()
                 self._watch_input()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from prefork import process, signals
+from prefork import process, signals, systemd
 from prefork.errors import BootError, PreforkError
 from prefork.settings import Settings, home, worker_kind
 from prefork.signals import DUMP_STACKS
@@ -74,6 +74,7 @@ def enter(settings: Settings) -> None:
         raise BootError(f"chdir = {directory}: {error.strerror}") from None
     paths = [os.path.join(directory, path) for path in settings.pythonpath]
     sys.path[:0] = [directory, *paths]
+    systemd.hide(os.environ)
     os.environ.update(settings.env)
     try:
         process.become(*process.user_and_group(settings))

@@ -21,6 +21,7 @@ from errno import EBADF
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from prefork.http.files import Extent
 from prefork.http.request import Request
 from prefork.wsgi import App, Exchange
 
@@ -120,6 +121,9 @@ class _Nowhere:
     retiring = False
 
     def send(self, data: bytes, more: bytes = b"") -> None:
+        """Drop this."""
+
+    def send_file(self, head: bytes, extent: Extent) -> None:
         """Drop this."""
 
 

@@ -6,12 +6,14 @@ import contextlib
 import logging
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
 from prefork import process, readiness, signals
 from prefork.errors import BootError, PreforkError
+from prefork.http.body import SPOOL_SIZE
 from prefork.wire import messages
 from prefork.wire.assignment import Assignment
 from prefork.wire.board import ALONE, RETIRING
@@ -91,6 +93,7 @@ class Worker:
         settings = self._assignment.settings
         surroundings = self._assignment.surroundings
         app = load()
+        _look_for_temporary_directory()
         if settings.ready_path:
             app = unready_in_time(app, settings.ready_path, self._assignment.row.flags)
         self._service = service(self._assignment, self._kind)
@@ -248,3 +251,15 @@ class Worker:
             self._channel.flush()
         if not self._channel.backlogged:
             self._outbox.stop()
+
+
+def _look_for_temporary_directory() -> None:
+    """Say it now if there is none, as it may be long until somebody needs it."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        _log.warning(
+            "no directory for temporary files (is everything read-only? TMPDIR may name one): "
+            "bodies above %d MiB are answered with 503",
+            SPOOL_SIZE >> 20,
+        )

@@ -6,6 +6,8 @@
 /child      /proc/self/status of a program that the app executes
 /errors     writes its query to wsgi.errors
 /die        kills the worker
+/orphan     has a program whose parent ends before it does
+/variables  the environment of the worker, as JSON
 /name       what the app was given as PROBE in its environment
 """
 
@@ -74,6 +76,11 @@ def _die(environ: Environ) -> bytes:
     return b""
 
 
+def _orphan(environ: Environ) -> bytes:
+    subprocess.run(["sh", "-c", "sleep 0.05 & exit 0"], check=True)
+    return b"orphaned\n"
+
+
 def _name(environ: Environ) -> bytes:
     return os.environ.get("PROBE", "").encode()
 
@@ -87,4 +94,6 @@ _PATHS: dict[str, Callable[[Environ], bytes | dict[str, Any]]] = {
     "/errors": _errors,
     "/die": _die,
     "/name": _name,
+    "/orphan": _orphan,
+    "/variables": lambda environ: dict(os.environ),
 }

@@ -15,12 +15,14 @@ PACKAGE = Path(__file__).resolve().parents[2] / "prefork"
 FLOORS = [
     {"prefork", "prefork.errors"},
     {
+        "prefork.cgroups",
         "prefork.networks",
         "prefork.readiness",
         "prefork.seldom",
         "prefork.settings",
         "prefork.signals",
         "prefork.pidfile",
+        "prefork.systemd",
     },
     {"prefork.config", "prefork.crowding", "prefork.log", "prefork.process", "prefork.http"},
     {"prefork.wire"},
@@ -33,6 +35,7 @@ FLOORS = [
 PURE = [
     "crowding.py",
     "master/backoff.py",
+    "master/condition.py",
     "master/connection.py",
     "master/dispatch.py",
     "master/fleet.py",
@@ -52,6 +55,7 @@ PURE = [
     "http/fields.py",
     "http/forwarded.py",
     "http/heads.py",
+    "http/line.py",
     "http/memo.py",
     "http/request.py",
     "http/response.py",

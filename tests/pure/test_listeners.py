@@ -16,11 +16,13 @@ from prefork.master.listeners import (
     Address,
     InheritedAddress,
     Listener,
+    PassedAddress,
     TCPAddress,
     UnixAddress,
     bind_all,
     parse_address,
 )
+from prefork.systemd import PassedSocket
 
 NOBODY = (None, None)
 
@@ -72,6 +74,7 @@ def connected(listener: Listener, host: str | None = None) -> tuple[socket.socke
         ("unix:/run/app.sock", UnixAddress("/run/app.sock", "unix:/run/app.sock")),
         ("unix:///run/app.sock", UnixAddress("/run/app.sock", "unix:///run/app.sock")),
         ("fd://3", InheritedAddress(3, "fd://3")),
+        ("fd://web.socket", PassedAddress("web.socket", "fd://web.socket")),
     ],
 )
 def test_an_address_is_understood(text: str, address: Address) -> None:
@@ -99,7 +102,7 @@ def test_tls_can_be_spoken_only_with_a_certificate() -> None:
 MALFORMED = [
     *("", "8000", "localhost", "localhost:", "localhost:http", "localhost:65536", "::1:8000"),
     *("[::1]", "[::1:8000", "::1]:8000", "127.0.0.1:8000/", "a:1\n"),
-    *("localhost:-1", "unix:", "unix://", "fd://", "fd://x", "fd://-1", "fd://²"),
+    *("localhost:-1", "unix:", "unix://", "fd://", "fd://x:", "fd://-1", "fd://²"),
 ]
 
 
@@ -376,6 +379,22 @@ def test_the_file_of_an_inherited_unix_socket_stays_when_it_is_closed(
         (listener,) = bind(f"fd://{os.dup(given.fileno())}")
         listener.close()
         assert (tmp_path / "s").exists()
+
+
+def test_a_name_means_all_passed_sockets_that_have_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as two:
+        fds = [os.dup(one.fileno()), os.dup(two.fileno()), os.dup(two.fileno())]
+        passed = [
+            PassedSocket(fd, name) for fd, name in zip(fds, ["web", "api", "web"], strict=True)
+        ]
+        listeners = bind_all(["fd://web"], 16, None, NOBODY, passed=passed)
+        assert [listener.sock.fileno() for listener in listeners] == [fds[0], fds[2]]
+        for listener in listeners:
+            listener.close()
+        for wrong in (["fd://admin"], [f"fd://{fds[1]}", "fd://api"]):
+            with pytest.raises(UsageError, match=r"no socket of that name|given twice"):
+                bind_all(wrong, 16, None, NOBODY, passed=passed)
+        os.close(fds[1])
 
 
 @pytest.mark.parametrize("kind", ["pipe", "datagram", "not listening", "closed", "too large"])

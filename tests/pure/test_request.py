@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prefork.errors import HTTPError
 from prefork.http import fields
 from prefork.http.body import SPOOL_SIZE, Body, Stream
-from prefork.http.request import Limits, Phase, Request, RequestParser
+from prefork.http.request import MOST_WAITING, Limits, Phase, Request, RequestParser
 
 LIMITS = Limits(line=8190, fields=100, field_size=8190, body=0)
 TEMPLATE = {"wsgi.version": (1, 0), "SCRIPT_NAME": ""}
@@ -277,7 +277,7 @@ def test_only_http_1_1_asks_for_a_host() -> None:
 
 def test_many_upgrades_in_one_piece_are_many_requests() -> None:
     upgrade = head("Connection: upgrade", "Upgrade: x")
-    assert len(parse(upgrade * 3000).requests) == 3000
+    assert len(parse(upgrade * 60).requests) == 60
 
 
 def test_what_is_behind_a_request_for_an_upgrade_is_kept() -> None:
@@ -530,8 +530,26 @@ def test_too_many_repeated_fields_are_refused_before_the_head_ends(fields: bytes
 def test_pipelined_requests_are_not_counted_together() -> None:
     data = many(5)
     limits = replace(TIGHT, fields=5)
-    assert len(parse(data * 100, limits=limits).requests) == 100
+    assert len(parse(data * 60, limits=limits).requests) == 60
     assert len(parse(*bytewise(data * 20), limits=limits).requests) == 20
+
+
+def test_of_many_pipelined_requests_only_some_are_parsed_at_a_time() -> None:
+    """A client that sends thousands of them can't have each of them kept as an object."""
+    data = b"".join(head(line=f"GET /{number} HTTP/1.1") for number in range(1000))
+    parser = RequestParser(TEMPLATE, PEER, TIGHT)
+    parser.feed(data[:-1])
+    targets = []
+    while parser.requests:
+        assert len(parser.requests) <= MOST_WAITING
+        assert parser.phase is Phase.HEAD
+        targets += [request.environ["RAW_URI"] for request in parser.requests]
+        parser.requests.clear()
+        parser.feed(b"")
+    assert targets == [f"/{number}" for number in range(999)]
+    parser.feed(data[-1:])
+    assert parser.requests[0].environ["RAW_URI"] == "/999"
+    assert parser.phase is Phase.IDLE
 
 
 def test_clients_can_not_make_the_table_of_field_names_large() -> None:

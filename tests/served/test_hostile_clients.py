@@ -15,14 +15,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import Serve
 from tests.support.modes import Mode
 from tests.support.rawhttp import Wire, request
-from tests.support.server import Server, eventually, fds
+from tests.support.server import Server, eventually, fds, private_memory
 
 CLIENTS = int(os.environ.get("HOSTILE_CLIENTS", "100"))
 MIB = int(os.environ.get("HOSTILE_MIB", "8"))
@@ -91,14 +90,6 @@ def test_a_healthy_client_among_slow_ones_gets_all_of_its_answers(
         f"the attack, {among:.3f} ms among it: {among / beside:.2f} and {among / alone:.2f} times"
     )
     assert "ERROR" not in server.log
-
-
-def private_memory(pid: int) -> int:
-    """The PSS of a process in bytes: proc(5)."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) << 10
-    raise AssertionError("no Pss")
 
 
 def test_a_large_upload_to_django_by_a_slow_client_holds_up_nobody(

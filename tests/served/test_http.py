@@ -411,71 +411,12 @@ def test_the_fields_of_the_app_come_in_its_order_and_spelling(wire: Wire) -> Non
 
 # What is refused.
 
-HOST = b"Host: a\r\n"
+# More are in tests/corpus.
 MALFORMED = {
     "no HTTP": b"hello, server\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "no version": b"GET /\r\nHost: a\r\n\r\n",
-    "unknown method": b"BREW / HTTP/1.1\r\n" + HOST + b"\r\n",
-    "method in lower case": b"get / HTTP/1.1\r\n" + HOST + b"\r\n",
-    "space in the target": b"GET /a b HTTP/1.1\r\n" + HOST + b"\r\n",
-    "control character in the target": b"GET /a\x1bb HTTP/1.1\r\n" + HOST + b"\r\n",
-    "relative target": b"GET a HTTP/1.1\r\n" + HOST + b"\r\n",
-    "target of another scheme": b"GET ftp://a/ HTTP/1.1\r\n" + HOST + b"\r\n",
-    "target with no host": b"GET http:///a HTTP/1.1\r\n" + HOST + b"\r\n",
-    "tunnel": b"CONNECT a:443 HTTP/1.1\r\n" + HOST + b"\r\n",
-    "HTTP/1.2": b"GET / HTTP/1.2\r\n" + HOST + b"\r\n",
-    "bare LF": b"GET / HTTP/1.1\n" + HOST + b"\n",
-    "no Host": b"GET / HTTP/1.1\r\n\r\n",
-    "two Hosts": b"GET / HTTP/1.1\r\n" + HOST + b"Host: b\r\n\r\n",
-    "field without a colon": b"GET / HTTP/1.1\r\n" + HOST + b"Field\r\n\r\n",
-    "field without a name": b"GET / HTTP/1.1\r\n" + HOST + b": value\r\n\r\n",
-    "space before the colon": b"GET / HTTP/1.1\r\n" + HOST + b"Field : value\r\n\r\n",
-    "space before the first field": b"GET / HTTP/1.1\r\n " + HOST + b"\r\n",
-    "folded field": b"GET / HTTP/1.1\r\n" + HOST + b"Field: a\r\n b\r\n\r\n",
-    "NUL in a field": b"GET / HTTP/1.1\r\n" + HOST + b"Field: a\0b\r\n\r\n",
-    "CR in a field": b"GET / HTTP/1.1\r\n" + HOST + b"Field: a\rb\r\n\r\n",
-    "Content-Length no number": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: a\r\n\r\n",
-    "Content-Length negative": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n",
-    "Content-Length with a sign": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: +1\r\n\r\n",
-    "Content-Length empty": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length:\r\n\r\n",
-    "Content-Length list": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1, 1\r\n\r\nA",
-    "Content-Length twice": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nAB",
-    "Content-Length beyond 64 bits": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Content-Length: 99999999999999999999\r\n\r\n",
-    "both lengths": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "both lengths, the other way round": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-    "chunked twice": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-    "chunked not last": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
-    "nearly chunked": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-    "chunk size no number": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked\r\n\r\nx\r\n",
-    "chunk size negative": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
-    "chunk size beyond 64 bits": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
-    "chunk longer than its size": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
-    "chunks parted by bare LFs": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked\r\n\r\n1\na\n0\n\n",
+    "no colon": request("GET", "/", "Field"),
+    "chunk size": request("POST", "/", "Transfer-Encoding: chunked") + b"x\r\n",
 }
 
 
@@ -486,35 +427,13 @@ def test_a_malformed_request_is_answered_with_400_and_the_connection_ends(
     with Wire(server.port) as wire:
         wire.send(MALFORMED[mistake])
         response = wire.response()
-        assert response.status in ({505} if mistake == "no version" else {400})
+        assert response.status == 400
         assert response.get("Connection") == "close"
         assert response.get("Content-Type") == "text/plain; charset=utf-8"
-        assert response.text.startswith(f"{response.status} ")
+        assert response.text.startswith("400 ")
         wire.assert_closed()
     with Wire(server.port) as other:
         other.assert_open()
-
-
-@pytest.mark.parametrize("version", ["2.0", "0.9"])
-def test_another_version_of_http_is_answered_with_505(wire: Wire, version: str) -> None:
-    wire.send(request("GET", "/", version=version))
-    assert wire.response().status == 505
-    wire.assert_closed()
-
-
-def test_a_transfer_coding_that_is_not_understood_is_answered_with_501(wire: Wire) -> None:
-    """RFC 9112, section 6.1: the app would be given a body whose coding it can't know of."""
-    wire.send(request("POST", "/echo", "Transfer-Encoding: gzip, chunked") + chunked(b"coded"))
-    assert wire.response().status == 501
-    wire.assert_closed()
-
-
-def test_a_chunked_request_of_http_1_0_ends_its_connection(wire: Wire) -> None:
-    """RFC 9112, section 6.1: who sends that may have been misunderstood on the way."""
-    fields = ("Transfer-Encoding: chunked", "Connection: keep-alive")
-    wire.send(request("POST", "/echo", *fields, version="1.0") + chunked(b"hello"))
-    assert wire.response().get("Connection") == "close"
-    wire.assert_closed()
 
 
 def test_requests_before_a_malformed_one_are_answered_first(wire: Wire) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class Command(Server):
         arguments: tuple[str, ...],
         environ: Mapping[str, str] | None,
         surroundings: Mapping[str, Any],
+        under: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.config = directory / "conf.toml"
@@ -65,7 +66,7 @@ class Command(Server):
         with open(self._log_path, "ab") as log:
             given = {"cwd": directory, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             self.process = subprocess.Popen(
-                _words(arguments),
+                [*under, *_words(arguments)],
                 env=_environ(environ),
                 start_new_session=True,
                 **{**given, **surroundings},
@@ -77,6 +78,7 @@ def launched(
     directory: Path,
     *arguments: str,
     environ: Mapping[str, str] | None = None,
+    under: Sequence[str] = (),
     **surroundings: Any,
 ) -> Iterator[Command]:
     """A server for the length of the block; its log is shown if the test fails.
@@ -85,9 +87,10 @@ def launched(
         directory: where it runs, and where its output goes, to error.log.
         arguments: those of its command line.
         environ: environment variables besides the test's own.
+        under: the command that executes it, if not the test.
         surroundings: what subprocess.Popen is to do otherwise.
     """
-    server = Command(directory, arguments, environ, surroundings)
+    server = Command(directory, arguments, environ, surroundings, under)
     try:
         yield server
     finally:

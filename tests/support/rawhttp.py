@@ -126,7 +126,7 @@ class Wire:
         bare = Response(status, line, fields, "none", b"")
         coding, length = bare.get("Transfer-Encoding"), bare.get("Content-Length")
         assert coding is None or length is None, "both Transfer-Encoding and Content-Length"
-        if method == "HEAD" or status in BODILESS:
+        if method == "HEAD" or status in BODILESS or status < 200:
             return bare
         if coding is not None:
             assert coding == "chunked"

@@ -1,0 +1,1 @@
+"""What a fuzzer tries: see properties.py, and `make fuzz`."""
