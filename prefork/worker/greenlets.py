@@ -24,6 +24,7 @@ from greenlet import getcurrent, greenlet
 from prefork.errors import RequestTimeout
 from prefork.http.body import Stream
 from prefork.http.request import Request
+from prefork.http.response import CONTINUE
 from prefork.wire.board import LoanState
 from prefork.worker.concurrent import ConcurrentConnection
 from prefork.worker.connection import RECEIVE_SIZE, Connection
@@ -99,7 +100,7 @@ class GreenletConnection(ConcurrentConnection):
             body.expects = False
             # Not behind a final response that has begun: RFC 9110, section 10.1.1.
             if not exchange.head_sent:
-                self._send_continue()
+                self._send_continue_in_order()
         if self._outbound is None:
             self._watch_input()
             self._unpause()
@@ -111,6 +112,13 @@ class GreenletConnection(ConcurrentConnection):
         if self.waiting is Waiting.BODY:
             self.waiting = Waiting.APP
             self._waited = monotonic() - self.since
+
+    def _send_continue_in_order(self) -> None:
+        """Not into the middle of early hints."""
+        if self._outbound is None:
+            self._send_continue()
+        else:
+            self._outbound.add(CONTINUE)
 
     def _suspend(self) -> None:
         me = getcurrent()
@@ -175,7 +183,12 @@ class GreenletConnection(ConcurrentConnection):
         body = exchange.request.body
         if type(body) is Stream and body.left:
             body.discard()
-            if exchange.complete and exchange.persistent and not self.unsent and not self.lost:
+            if (
+                exchange.complete
+                and exchange.persistent
+                and self._outbound is None
+                and not self.lost
+            ):
                 self._over = True
                 self._unpause()
                 self._watch_input()
@@ -268,7 +281,7 @@ class Greenlets:
         late = [
             each
             for each, exchange in self._waiting.items()
-            if now - exchange.began > self._patience
+            if now - exchange.began > self._patience and not exchange.taken
         ]
         for each in late:
             exchange = self._waiting.get(each)
