@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
-from prefork import __version__, config, log, pidfile, process, signals
+from prefork import __version__, config, hooks, log, pidfile, process, signals
 from prefork.accesslog import compile_format
-from prefork.errors import PreforkError, UsageError
+from prefork.errors import BootError, PreforkError, UsageError
 from prefork.log import LogFile, Logs
 from prefork.master.door import open_door
+from prefork.master.forking import fork
 from prefork.master.handover import Handover, settings_of
+from prefork.master.link import describe_exit
 from prefork.master.listeners import Listener, bind_all, parse_address
 from prefork.master.loop import Master
 from prefork.master.upgrade import Inheritance
@@ -24,7 +26,7 @@ from prefork.networks import Networks
 from prefork.settings import Settings, worker_count, worker_kind
 from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
 from prefork.systemd import PassedSocket, passed_sockets
-from prefork.wire.assignment import Assignment, Forked, TerminatorAssignment
+from prefork.wire.assignment import Assignment, Forked, HookAssignment, TerminatorAssignment
 from prefork.wire.board import Board
 
 _log = logging.getLogger("prefork.master")
@@ -78,6 +80,8 @@ def _serve(be_master: Callable[[], int]) -> int:
     # Out of the handler: the master's stack, which the exception held, is gone.
     if isinstance(assignment, TerminatorAssignment):
         return _be_terminator(assignment)
+    if isinstance(assignment, HookAssignment):
+        return _be_hook(assignment)
     return _be_worker(assignment)
 
 
@@ -100,6 +104,7 @@ def _check(settings: Settings) -> None:
                 "what comes before the first request is the master's affair",
                 "dispatch",
             )
+    hooks.check(settings.hooks)
     process.user_and_group(settings)
     compile_format(settings.access_log_format)
 
@@ -131,6 +136,7 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
     with pidfile.kept(settings.pidfile):
         tls = bool(settings.tls_certificate)
         passed = passed_sockets(os.environ)
+        _call_first_hook(settings, logs)
         listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner, tls, passed)
         count = worker_count(settings, process.usable_cpus)
         workers = "worker" if count == 1 else "workers"
@@ -212,6 +218,30 @@ def _be_terminator(assignment: TerminatorAssignment) -> int:
     from prefork.tls.main import main as be_terminator
 
     return be_terminator(assignment)
+
+
+def _be_hook(assignment: HookAssignment) -> int:
+    # Here, not above: the master never imports what is not its own.
+    from prefork.worker.hooks import main as be_hook
+
+    return be_hook(assignment)
+
+
+def _call_first_hook(settings: Settings, logs: Logs) -> None:
+    """Call `on_starting`, and wait until it is done: nobody is served yet.
+
+    Raises:
+        BootError: it has failed.
+    """
+    name = "on_starting"
+    if name not in settings.hooks:
+        return
+    count = worker_count(settings, process.usable_cpus)
+    task = HookAssignment(name, settings, logs, os.getpid(), tuple(settings.bind), count)
+    pid = fork(None, lambda: None, lambda: task)
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise BootError(f"hooks.{name} {describe_exit(status)}")
 
 
 def _check_certificates(settings: Settings) -> None:

@@ -122,6 +122,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = field(default_factory=dict)
 
+    hooks: Annotated[
+        dict[str, str],
+        Option(
+            Group.APP,
+            "Functions to call at certain moments, each as module:function or file.py:function; "
+            "a table in TOML. The names and arguments are gunicorn's: see HOOKS.",
+            ("--hook",),
+            metavar="NAME=FUNCTION",
+        ),
+    ] = field(default_factory=dict)
+
     bind: Annotated[
         list[str],
         Meta(min_length=1),

@@ -16,6 +16,7 @@ FLOORS = [
     {"prefork", "prefork.errors"},
     {
         "prefork.cgroups",
+        "prefork.hooks",
         "prefork.networks",
         "prefork.readiness",
         "prefork.rundir",
