@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         namespace = config.parse(arguments, os.environ)
         if inheritance is not None and not inheritance.rehearsal:
             return _serve(partial(_take_over, namespace, inheritance))
+        if namespace.import_gunicorn is not None:
+            return _import(namespace.import_gunicorn)
         loaded = config.load(namespace, os.environ)
         if namespace.print_config:
             print(loaded.as_toml(), end="")
@@ -58,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PreforkError as error:
         print(f"prefork: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def _import(location: str) -> int:
+    from prefork.importing import translate
+
+    print(translate(location).as_toml(), end="")
+    return 0
 
 
 def _run(namespace: argparse.Namespace, settings: Settings, rehearsal: Inheritance | None) -> int:
@@ -142,6 +151,8 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
         workers = "worker" if count == 1 else "workers"
         what = f"{count} {worker_kind(settings)} {workers} for {settings.app}"
         _log.info("prefork %s: %s", __version__, what)
+        for remark in namespace.ignored:
+            _log.warning("%s", remark)
         for listener in listeners:
             _log.info("listening on %s", listener)
         _name_unused(passed, listeners)

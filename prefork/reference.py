@@ -322,7 +322,7 @@ def _actions(command: argparse.ArgumentParser) -> Iterator[str]:
 def _options() -> Iterator[str]:
     actions = {action.dest: action for action in parser()._actions}
     for dest, action in actions.items():
-        if dest not in TABLE and dest != "APP":
+        if dest not in TABLE and dest not in ("APP", "ignored"):
             yield from _item(_synopsis(action), _sentence(action.help or ""))
     for group in Group:
         yield f".SS {_escaped(group.value)}"

@@ -48,6 +48,14 @@ class Option:
     parse: Callable[[str], object] | None = None
 
 
+# As gunicorn calls them.
+_KINDS = {"gthread": "threads"}
+
+
+def _kind(text: str) -> str:
+    return _KINDS.get(text, text)
+
+
 def _octal(text: str) -> int:
     try:
         return int(text, 8)
@@ -221,6 +229,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "many requests at a time as there are threads. gevent: a greenlet for each request, "
             "the standard library patched. sync with more than one thread is threads.",
             ("-k", "--worker-class"),
+            parse=_kind,
         ),
     ] = "sync"
     preload: Annotated[
