@@ -117,6 +117,9 @@ _LOSE, _KEEP = Loss.BEHAVIOUR, Loss.NOTHING
 _OF_DIRTY = "there are no dirty workers: use a task queue"
 _OF_ASGI = "WSGI only"
 _OF_HTTP2 = "HTTP/1.1 only: a proxy in front can speak HTTP/2"
+_OF_LOGS = "logs go to files and standard streams, for others to pass on"
+_OF_STATSD = "there is no StatsD"
+_OF_RELOAD = "send SIGHUP"
 _STRICT = "RFC 9112 is followed to the letter: what it forbids is refused"
 
 WITHOUT = {
@@ -166,6 +169,21 @@ WITHOUT = {
     "dirty_post_fork": (_LOSE, _OF_DIRTY),
     "dirty_worker_init": (_LOSE, _OF_DIRTY),
     "dirty_worker_exit": (_LOSE, _OF_DIRTY),
+    "reload": (_LOSE, _OF_RELOAD),
+    "reload_engine": (_LOSE, _OF_RELOAD),
+    "reload_extra_files": (_LOSE, _OF_RELOAD),
+    "logconfig": (_LOSE, _OF_LOGS),
+    "logconfig_dict": (_LOSE, _OF_LOGS),
+    "logconfig_json": (_LOSE, _OF_LOGS),
+    "syslog": (_LOSE, _OF_LOGS),
+    "syslog_addr": (_LOSE, _OF_LOGS),
+    "syslog_prefix": (_LOSE, _OF_LOGS),
+    "syslog_facility": (_LOSE, _OF_LOGS),
+    "disable_redirect_access_to_syslog": (_LOSE, _OF_LOGS),
+    "statsd_host": (_LOSE, _OF_STATSD),
+    "statsd_prefix": (_LOSE, _OF_STATSD),
+    "dogstatsd_tags": (_LOSE, _OF_STATSD),
+    "enable_backlog_metric": (_LOSE, _OF_STATSD),
     "control_socket_mode": (_KEEP, "it is always its owner's alone"),
     "control_socket_disable": (_LOSE, 'set control_socket = "off"'),
     # Of another file, of what is said here already, or of gunicorn's own.
@@ -180,7 +198,7 @@ WITHOUT = {
 _NO_FLAGS = {
     "config", "check_config", "print_config", "default_proc_name", "tmp_upload_dir",
     "secure_scheme_headers", "on_dirty_starting", "dirty_post_fork", "dirty_worker_init",
-    "dirty_worker_exit",
+    "dirty_worker_exit", "logconfig_dict",
 }  # fmt: skip
 _SPELLED = {
     "daemon": ("-D", "--daemon"),
@@ -191,13 +209,21 @@ _SPELLED = {
     "uwsgi_allow_ips": ("--uwsgi-allow-from",),
     "dirty_apps": ("--dirty-app",),
     "control_socket_disable": ("--no-control-socket",),
+    "reload_extra_files": ("--reload-extra-file",),
+    "logconfig": ("--log-config",),
+    "logconfig_json": ("--log-config-json",),
+    "syslog": ("--log-syslog",),
+    "syslog_addr": ("--log-syslog-to",),
+    "syslog_prefix": ("--log-syslog-prefix",),
+    "syslog_facility": ("--log-syslog-facility",),
 }
 _SWITCHES = {
     "daemon", "spew", "reuse_port", "sendfile", "initgroups", "capture_output",
     "enable_stdio_inheritance", "suppress_ragged_eofs", "do_handshake_on_connect",
     "http2_cleartext", "permit_obsolete_folding", "strip_header_spaces",
     "permit_unconventional_http_method", "permit_unconventional_http_version",
-    "casefold_http_method", "control_socket_disable",
+    "casefold_http_method", "control_socket_disable", "reload", "syslog", "enable_backlog_metric",
+    "disable_redirect_access_to_syslog",
 }  # fmt: skip
 
 

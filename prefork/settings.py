@@ -56,6 +56,14 @@ def _kind(text: str) -> str:
     return _KINDS.get(text, text)
 
 
+# As the module ssl numbers them, and gunicorn.
+_VERIFY = {"0": "none", "1": "optional", "2": "required"}
+
+
+def _verify(text: str) -> str:
+    return _VERIFY.get(text, text)
+
+
 def _octal(text: str) -> int:
     try:
         return int(text, 8)
@@ -445,6 +453,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             Group.TLS,
             "Whether clients are asked for a certificate, and whether they have to have one. The "
             "app finds it in the environ, as SSL_CLIENT_CERT.",
+            ("--tls-verify", "--cert-reqs"),
+            parse=_verify,
         ),
     ] = "none"
     tls_min_version: Annotated[
