@@ -12,7 +12,7 @@ from functools import partial
 from typing import NoReturn
 
 from prefork import __version__, config, hooks, log, pidfile, process, signals
-from prefork.accesslog import compile_format
+from prefork.accesslog import compile_line
 from prefork.errors import BootError, PreforkError, UsageError
 from prefork.log import LogFile, Logs
 from prefork.master.door import open_door
@@ -115,7 +115,7 @@ def _check(settings: Settings) -> None:
             )
     hooks.check(settings.hooks)
     process.user_and_group(settings)
-    compile_format(settings.access_log_format)
+    compile_line(settings.access_log_format)
 
 
 def _reloaded(namespace: argparse.Namespace) -> Settings:
@@ -139,7 +139,7 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
     _check_certificates(settings)
     owner = process.user_and_group(settings)
     logs = log.start(settings.error_log, settings.access_log, settings.log_level)
-    logs.introduce(f"master pid={os.getpid()}")
+    logs.introduce(f"master pid={os.getpid()}", settings.log_format)
     process.title(settings, "master")
     pidfile.write(settings.pidfile)
     with pidfile.kept(settings.pidfile):
@@ -176,7 +176,7 @@ def _take_over(namespace: argparse.Namespace, inheritance: Inheritance) -> int:
     process.raise_file_limit()
     state = inheritance.read()
     first = settings_of(state.first_settings)
-    logs = _logs(state, first.log_level)
+    logs = _logs(state, first)
     master = _rebuilt(namespace, state, logs, received)
     since = state.since
     # The master has it now, and lets go of what ends.
@@ -185,14 +185,14 @@ def _take_over(namespace: argparse.Namespace, inheritance: Inheritance) -> int:
         return master.go_on(since)
 
 
-def _logs(state: Handover, level: str) -> Logs:
+def _logs(state: Handover, settings: Settings) -> Logs:
     error, access = state.error_log, state.access_log
     logs = log.use(
         LogFile.inherited(error.path, error.fd),
         LogFile.inherited(access.path, access.fd) if access is not None else None,
-        level,
+        settings.log_level,
     )
-    logs.introduce(f"master pid={os.getpid()}")
+    logs.introduce(f"master pid={os.getpid()}", settings.log_format)
     return logs
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from dataclasses import dataclass
 
 # By name, before gevent replaces them in a worker by some that wait for its hub.
@@ -19,6 +18,7 @@ from select import PIPE_BUF, POLLOUT, poll
 from typing import IO
 
 from prefork.errors import UsageError
+from prefork.logformat import FORMATS, ForJournal, goes_to_journal
 
 STANDARD = "-"
 _SECRET_MODE = 0o640
@@ -120,15 +120,6 @@ class ErrorLog(logging.Handler):
             self.handleError(record)
 
 
-class _Formatter(logging.Formatter):
-    """`2026-01-31T23:59:59.123+0000 INFO master pid=4711: listening on ...`"""
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
-        local = time.localtime(record.created)
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", local)
-        return f"{stamp}.{int(record.msecs):03d}{time.strftime('%z', local)}"
-
-
 @dataclass(frozen=True)
 class Logs:
     """The logs of a process; `access` is None where there is none."""
@@ -136,10 +127,13 @@ class Logs:
     error: ErrorLog
     access: LogFile | None
 
-    def introduce(self, who: str) -> None:
-        """Have each line of the error log say who wrote it."""
-        shown = who.replace("%", "%%")
-        self.error.setFormatter(_Formatter(f"%(asctime)s %(levelname)s {shown}: %(message)s"))
+    def introduce(self, who: str, format: str = "text") -> None:
+        """Have each record of the error log say who wrote it, in the form of `log_format`."""
+        formatter = FORMATS[format](who)
+        file = self.error.file
+        if not file.path and goes_to_journal(file.fd, os.environ):
+            formatter = ForJournal(formatter)
+        self.error.setFormatter(formatter)
 
     def patient(self, patient: bool) -> None:
         """Whether to wait for a log that can't be written at once, as the master may not."""

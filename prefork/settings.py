@@ -552,11 +552,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Option(
             Group.LOG,
-            "Format of the access log, in gunicorn's atoms.",
+            "Format of the access log, in gunicorn's atoms; or json, for an object on a line.",
             ("--access-logformat",),
             metavar="FORMAT",
         ),
     ] = ACCESS_LOG_FORMAT
+    request_id: Annotated[
+        bool,
+        Option(
+            Group.LOG,
+            "Give each request an id: the app finds it as prefork.request_id in its environ, the "
+            "access log as %({prefork.request_id}e)s, and what is logged about the request says "
+            "it. A format of the access log that has it, as json does, is enough.",
+        ),
+    ] = False
+    request_id_header: Annotated[
+        str,
+        Meta(pattern=r"^[A-Za-z0-9-]*\Z"),
+        Option(
+            Group.LOG,
+            "Header field in which the proxies of forwarded_allow_ips say a request's id: at most "
+            "128 letters, digits and ._:/+=@-, or else a new one is made. Empty: always.",
+            metavar="NAME",
+        ),
+    ] = "X-Request-ID"
     error_log: Annotated[
         str,
         Option(
@@ -570,6 +589,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Literal["debug", "info", "warning", "error", "critical"],
         Option(Group.LOG, "Least severity that is logged."),
     ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"],
+        Option(
+            Group.LOG,
+            "Form of the error log: lines of text, or a JSON object on a line for each record. At "
+            "the journal ($JOURNAL_STREAM) lines begin with their priority. What the app writes to "
+            "wsgi.errors stays as it is.",
+        ),
+    ] = "text"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from prefork.errors import HTTPError, RequestTimeout
 from prefork.http.body import Stream
 from prefork.http.files import Extent, FileWrapper
 from prefork.http.request import Request
+from prefork.http.request_id import REQUEST_ID
 from prefork.http.response import (
     LAST_CHUNK,
     SERVER,
@@ -394,9 +395,15 @@ class Exchange:
         body = self.request.body
         return body.failure if type(body) is Stream else None
 
+    @property
+    def request_id(self) -> str:
+        """The id of the request; empty if it has none."""
+        return str(self.request.environ.get(REQUEST_ID, ""))
+
     def __str__(self) -> str:
         environ = self.request.environ
-        return f"{environ.get('REQUEST_METHOD', '-')} {environ.get('RAW_URI', '-')}"
+        what = f"{environ.get('REQUEST_METHOD', '-')} {environ.get('RAW_URI', '-')}"
+        return f"{what} id={self.request_id}" if REQUEST_ID in environ else what
 
 
 def _as_bytes(data: object) -> bytes:

@@ -414,6 +414,7 @@ class Master:
         self._lending.limit = process.limit_connections(settings)
         self._tell_limits(settings)
         log.set_level(settings.log_level)
+        self._logs.introduce(f"master pid={os.getpid()}", settings.log_format)
         process.title(settings, "master")
 
     def _tell_limits(self, settings: Settings) -> None:

@@ -26,7 +26,7 @@ def main(assignment: TerminatorAssignment) -> int:
         The exit status.
     """
     settings, logs = assignment.settings, assignment.logs
-    logs.introduce(f"tls pid={os.getpid()}")
+    logs.introduce(f"tls pid={os.getpid()}", settings.log_format)
     logs.patient(True)
     process.title(settings, "tls")
     process.close_all_fds_but({assignment.channel.fileno(), logs.error.file.fd})

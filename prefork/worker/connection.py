@@ -51,7 +51,16 @@ class Connection(SocketTransport):
         peer: REMOTE_ADDR and REMOTE_PORT.
     """
 
-    __slots__ = ("_closing", "_entrance", "_owed", "_parser", "_peer", "_refused", "_trusted")
+    __slots__ = (
+        "_closing",
+        "_entrance",
+        "_owed",
+        "_parser",
+        "_peer",
+        "_refused",
+        "_request_ids",
+        "_trusted",
+    )
 
     def __init__(
         self,
@@ -67,6 +76,7 @@ class Connection(SocketTransport):
         self._peer = peer
         # Whether it is believed what it says of its clients.
         self._trusted = peer[0] in entrance.proxies
+        self._request_ids = entrance.request_ids
         self._parser: RequestParser | None = None
         # Whether the connection ends when the client has taken what it has not taken yet.
         self._closing = False
@@ -170,6 +180,8 @@ class Connection(SocketTransport):
         while request is not None:
             if self._trusted:
                 forwarded.apply(request.environ, self._entrance.proxies)
+            if self._request_ids is not None:
+                self._request_ids.give(request.environ, self._trusted)
             exchange = Exchange(request, self) if request.behind is None else Offer(request, self)
             if engine.timed:
                 exchange.began = monotonic()

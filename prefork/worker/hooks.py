@@ -140,7 +140,7 @@ def main(assignment: HookAssignment) -> int:
     from prefork.worker.main import enter
 
     logs, settings, name = assignment.logs, assignment.settings, assignment.name
-    logs.introduce(f"hook {name} pid={os.getpid()}")
+    logs.introduce(f"hook {name} pid={os.getpid()}", settings.log_format)
     logs.patient(True)
     process.title(settings, f"hook {name}")
     process.close_all_fds_but({logs.error.file.fd})

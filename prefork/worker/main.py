@@ -146,7 +146,7 @@ def _report_failure(assignment: Assignment, why: str) -> None:
 def _introduce(assignment: Assignment) -> None:
     """Say who this process is, to those who read the log or look at ps(1)."""
     id = assignment.id
-    assignment.surroundings.logs.introduce(str(id))
+    assignment.surroundings.logs.introduce(str(id), assignment.settings.log_format)
     who = "mold" if id.is_mold else f"worker {id.slot}"
     process.title(assignment.settings, f"{who} gen {id.generation}")
 

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from prefork.accesslog import AccessLogger
+from prefork.accesslog import AccessLogger, names_request_id
 from prefork.http.heads import Heads
 from prefork.http.request import Limits, RequestParser
+from prefork.http.request_id import RequestIds
 from prefork.networks import Networks
 from prefork.settings import idle_timeout, request_timeout, standstill_timeout
 from prefork.wire.assignment import Assignment
@@ -26,12 +27,19 @@ class Entrance:
         limits: what is accepted.
         streaming: whether bodies are read while they arrive.
         proxies: who is believed what it says of clients.
+        request_ids: what gives requests their ids, if anybody wants them.
     """
 
     def __init__(
-        self, template: dict[str, Any], limits: Limits, streaming: bool, proxies: Networks
+        self,
+        template: dict[str, Any],
+        limits: Limits,
+        streaming: bool,
+        proxies: Networks,
+        request_ids: RequestIds | None,
     ) -> None:
         self.proxies = proxies
+        self.request_ids = request_ids
         self._template = template
         self._limits = limits
         self._streaming = streaming
@@ -40,7 +48,7 @@ class Entrance:
     def secured(self, secure: Secure) -> Entrance:
         """The entrance of one connection, of which this is known: nothing of it is for others."""
         template = self._template | secure_variables(secure)
-        return Entrance(template, self._limits, self._streaming, self.proxies)
+        return Entrance(template, self._limits, self._streaming, self.proxies, self.request_ids)
 
     def parser(self, peer: tuple[str, str]) -> RequestParser:
         """A parser for the requests of this client."""
@@ -113,4 +121,14 @@ def _entrances(assignment: Assignment, kind: Kind) -> tuple[Entrance, ...]:
         for listener in assignment.surroundings.listeners
     )
     proxies = Networks(settings.forwarded_allow_ips, "forwarded_allow_ips")
-    return tuple(Entrance(template, limits, kind.streams, proxies) for template in templates)
+    ids = _request_ids(assignment)
+    return tuple(Entrance(template, limits, kind.streams, proxies, ids) for template in templates)
+
+
+def _request_ids(assignment: Assignment) -> RequestIds | None:
+    """One for all entrances, or none where nobody asks for ids."""
+    settings = assignment.settings
+    logged = assignment.surroundings.logs.access is not None
+    if settings.request_id or (logged and names_request_id(settings.access_log_format)):
+        return RequestIds(settings.request_id_header)
+    return None

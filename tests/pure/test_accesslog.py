@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import copy
+import json
 import os
 import re
 import time
 from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefork.accesslog import AccessLogger, compile_format
+from prefork.accesslog import AccessLogger, compile_format, compile_line, names_request_id
 from prefork.errors import UsageError
 from prefork.http.body import Body
 from prefork.http.request import Limits, RequestParser
@@ -34,7 +37,7 @@ class Wire:
     def __init__(self, gone: bool = False) -> None:
         self._gone = gone
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, more: bytes = b"") -> None:
         if self._gone:
             raise Disconnected
 
@@ -63,8 +66,7 @@ def exchange(
 
 def logged(format: str, over: Exchange, seconds: float = 1.2345678) -> str:
     """The line that a format makes of an exchange."""
-    template, atoms = compile_format(format)
-    return template % tuple(atom(over, seconds) for atom in atoms)
+    return compile_line(format)(over, seconds)
 
 
 EXCHANGE = exchange("Referer: http://from/", "User-Agent: agent/1", "X-Asked: for")
@@ -316,3 +318,53 @@ def test_the_body_of_a_request_does_not_count() -> None:
     over = Exchange(request, Wire())
     over.run(hello)
     assert logged("%(B)s %({Content-Length}i)s", over) == "5 9"
+
+
+# JSON.
+
+
+def test_an_exchange_is_an_object_on_one_line() -> None:
+    told = json.loads(logged("json", exchange("User-Agent: agent/1")))
+    assert abs(datetime.now().astimezone() - datetime.fromisoformat(told.pop("time"))) < timedelta(
+        minutes=5
+    )
+    assert told == {
+        "client": "192.0.2.1",
+        "method": "GET",
+        "uri": "/some/path?a=b",
+        "protocol": "HTTP/1.1",
+        "status": 201,
+        "bytes": 5,
+        "seconds": 1.234568,
+        "referer": None,
+        "user_agent": "agent/1",
+        "request_id": None,
+        "pid": os.getpid(),
+    }
+
+
+@given(st.binary(min_size=1, max_size=20).filter(lambda data: not set(data) & set(b"\r\n\0")))
+def test_no_client_writes_json_of_its_own(data: bytes) -> None:
+    over = copy.copy(EXCHANGE)
+    over.request = copy.copy(over.request)
+    over.request.environ = {**over.request.environ, "HTTP_USER_AGENT": data.decode("latin-1")}
+    line = logged("json", over)
+    assert line.isascii()
+    assert "\n" not in line
+    assert json.loads(line)["user_agent"] == data.decode("latin-1")
+
+
+@pytest.mark.parametrize("changed", [object(), "\ud800", b"bytes", 7])
+def test_an_app_that_changes_its_environ_does_not_keep_lines_from_being_written(
+    changed: object,
+) -> None:
+    over = exchange()
+    over.request.environ["REMOTE_ADDR"] = changed
+    assert json.loads(logged("json", over))["status"] == 201
+    assert logged("%(h)s %(s)s", over).endswith(" 201")
+
+
+def test_formats_that_have_the_id_of_the_request_are_known() -> None:
+    assert names_request_id("json")
+    assert names_request_id("%(h)s %({prefork.request_id}e)s")
+    assert not names_request_id(ACCESS_LOG_FORMAT)

@@ -18,6 +18,7 @@ FLOORS = [
         "prefork.cgroups",
         "prefork.gunicorn",
         "prefork.hooks",
+        "prefork.logformat",
         "prefork.networks",
         "prefork.readiness",
         "prefork.rundir",

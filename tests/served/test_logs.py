@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,13 +17,15 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients import Client, UnixClient, raw
 from tests.support.command import as_nobody, launched
-from tests.support.server import PATIENCE, children, eventually
+from tests.support.server import PATIENCE, ROOT, children, eventually
 
 APP = "tests.apps.probe:app"
 LINE = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4}) (?P<level>[A-Z]+) "
     r"(?P<who>master pid=\d+|worker=\d+ gen=\d+ pid=\d+): (?P<text>.*)"
 )
+LOGROTATE = shutil.which("logrotate", path=os.environ["PATH"] + ":/usr/sbin")
+needs_logrotate = pytest.mark.skipif(LOGROTATE is None, reason="logrotate is not installed")
 WORKER = r"worker=\d+ gen=\d+ pid=\d+"
 
 
@@ -344,6 +349,78 @@ def test_usr1_moves_master_worker_and_access_log_to_new_files(
             assert "new" not in Path(f"{path}.1").read_text()
         assert server.stop() == 0
         assert errors.read_text().rstrip().endswith("stopped")
+
+
+@needs_logrotate
+def test_logrotate_rotates_by_the_sample_configuration(serve: Serve, tmp_path: Path) -> None:
+    errors, access = tmp_path / "error.log", tmp_path / "access.log"
+    server = serve(APP, access_log=str(access), error_log=str(errors), pidfile="pid")
+    sample = (ROOT / "conf/logrotate").read_text()
+    sample = sample.replace("/var/log/prefork", str(tmp_path))
+    config = tmp_path / "logrotate.conf"
+    config.write_text(sample.replace("/run/prefork.pid", str(tmp_path / "pid")))
+    config.chmod(0o644)
+    with server.client() as client:
+        client.ask("/?old")
+        subprocess.run([LOGROTATE, "-f", "-s", tmp_path / "state", config], check=True)
+        until(errors, "logs reopened")
+        has_reopened(client, errors, "new")
+    for path in (errors, access):
+        until(path, "new")
+        assert "old" not in path.read_text()
+    assert "GET /?old" in Path(f"{access}.1").read_text()
+
+
+# JSON, and the ids of requests.
+
+
+def test_both_logs_are_json_and_tell_of_a_request_by_its_id(serve: Serve, tmp_path: Path) -> None:
+    access = tmp_path / "access"
+    server = serve(APP, access_log=str(access), access_log_format="json", log_format="json")
+    with server.client() as client:
+        client.ask("/missing", headers={"X-Request-ID": "from-proxy"})
+        told = json.loads(client.ask("/environ", headers={"X-Request-ID": "no id"}).body)
+    assert told["HTTP_X_REQUEST_ID"] == "no id"
+    lines = [json.loads(line) for line in until(access, "\n", 2).splitlines()]
+    assert [line["uri"] for line in lines] == ["/missing", "/environ"]
+    assert [line["status"] for line in lines] == [500, 200]
+    assert [line["request_id"] for line in lines] == ["from-proxy", told["prefork.request_id"]]
+    assert server.stop() == 0
+    records = [json.loads(line) for line in server.log.splitlines()]
+    (raised,) = [record for record in records if "traceback" in record]
+    assert (raised["worker"], raised["request_id"]) == (1, "from-proxy")
+    assert {record.get("process") for record in records} >= {"master"}
+
+
+def test_an_id_is_given_where_one_is_asked_for_and_believed_from_proxies_only(serve: Serve) -> None:
+    server = serve(APP, request_id=True, forwarded_allow_ips=["192.0.2.1"])
+    with server.client() as client:
+        said = {"X-Request-ID": "mine"}
+        ids = [
+            json.loads(client.ask("/environ", headers=said).body)["prefork.request_id"]
+            for _ in range(3)
+        ]
+    assert len({*ids, "mine"}) == 4
+    server.configure({"request_id": False})
+    server.reload()
+    with server.client() as client:
+        assert "prefork.request_id" not in json.loads(client.ask("/environ").body)
+
+
+# The journal.
+
+
+def test_the_journal_is_told_how_bad_it_is(serve: Serve, tmp_path: Path) -> None:
+    # The server's standard error is that file.
+    (tmp_path / "error.log").touch()
+    status = (tmp_path / "error.log").stat()
+    server = serve(APP, environ={"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+    with server.client() as client:
+        client.ask("/missing")
+    server.wait_for("<6>.* INFO master pid=.*started")
+    server.wait_for(r"<3>.* ERROR worker=1 .*: the app raised\n<3>Traceback")
+    assert server.stop() == 0
+    assert all(line.startswith("<") for line in server.log.splitlines())
 
 
 def test_a_log_that_cannot_be_reopened_stays_in_use(tmp_path: Path) -> None:
