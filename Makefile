@@ -16,7 +16,7 @@ endif
 
 BIN = $(VENV)/bin
 HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; command -v nginx && command -v haproxy && command -v spin && command -v gcc && \
-	command -v slowhttptest && command -v systemd-analyze) >/dev/null
+	command -v slowhttptest && command -v systemd-analyze && command -v logrotate) >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help run test check docs bench chaos hostile fuzz mutations tools clean
@@ -64,13 +64,13 @@ clean: ## remove all that was made here
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The tests behind proxies, among slow clients, with systemd, and that of the model, skip without
+# The tests behind proxies, among slow clients, with systemd and logrotate, and that of the model, skip without
 # these: root installs them.
 tools:
 	@$(HAS_TOOLS) || test "$$(id -u)" != 0 || { \
 		apt-get update && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y --no-install-recommends \
-		curl haproxy nginx-light openssl slowhttptest spin systemd gcc libc6-dev; \
+		curl haproxy logrotate nginx-light openssl slowhttptest spin systemd gcc libc6-dev; \
 	} || echo "Not all tools can be installed: the tests that need them will be skipped"
 
 $(VENV)/.test: EXTRA = [test]
