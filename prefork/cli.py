@@ -14,7 +14,7 @@ from typing import NoReturn
 from prefork import __version__, config, hooks, log, pidfile, process, signals
 from prefork.accesslog import compile_line
 from prefork.errors import BootError, PreforkError, UsageError
-from prefork.log import LogFile, Logs
+from prefork.log import Logs
 from prefork.master.door import open_door
 from prefork.master.forking import fork
 from prefork.master.handover import Handover, settings_of
@@ -188,8 +188,8 @@ def _take_over(namespace: argparse.Namespace, inheritance: Inheritance) -> int:
 def _logs(state: Handover, settings: Settings) -> Logs:
     error, access = state.error_log, state.access_log
     logs = log.use(
-        LogFile.inherited(error.path, error.fd),
-        LogFile.inherited(access.path, access.fd) if access is not None else None,
+        log.inherited(error.path, error.fd),
+        log.inherited(access.path, access.fd) if access is not None else None,
         settings.log_level,
     )
     logs.introduce(f"master pid={os.getpid()}", settings.log_format)

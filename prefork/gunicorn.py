@@ -118,6 +118,7 @@ _OF_DIRTY = "there are no dirty workers: use a task queue"
 _OF_ASGI = "WSGI only"
 _OF_HTTP2 = "HTTP/1.1 only: a proxy in front can speak HTTP/2"
 _OF_LOGS = "logs go to files and standard streams, for others to pass on"
+_OF_SYSLOG = "error_log and access_log can name a syslog daemon: syslog:?facility=NAME&tag=NAME"
 _OF_STATSD = "there is no StatsD"
 _OF_RELOAD = "send SIGHUP"
 _STRICT = "RFC 9112 is followed to the letter: what it forbids is refused"
@@ -175,10 +176,10 @@ WITHOUT = {
     "logconfig": (_LOSE, _OF_LOGS),
     "logconfig_dict": (_LOSE, _OF_LOGS),
     "logconfig_json": (_LOSE, _OF_LOGS),
-    "syslog": (_LOSE, _OF_LOGS),
-    "syslog_addr": (_LOSE, _OF_LOGS),
-    "syslog_prefix": (_LOSE, _OF_LOGS),
-    "syslog_facility": (_LOSE, _OF_LOGS),
+    "syslog": (_LOSE, _OF_SYSLOG),
+    "syslog_addr": (_LOSE, _OF_SYSLOG),
+    "syslog_prefix": (_LOSE, _OF_SYSLOG),
+    "syslog_facility": (_LOSE, _OF_SYSLOG),
     "disable_redirect_access_to_syslog": (_LOSE, _OF_LOGS),
     "statsd_host": (_LOSE, _OF_STATSD),
     "statsd_prefix": (_LOSE, _OF_STATSD),

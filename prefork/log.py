@@ -11,14 +11,20 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from io import BufferedWriter, RawIOBase, TextIOWrapper
 
 # By name, before gevent replaces them in a worker by some that wait for its hub.
 from os import close as close_fd
 from select import PIPE_BUF, POLLOUT, poll
-from typing import IO
+from socket import MSG_DONTWAIT, socket
+from typing import IO, TYPE_CHECKING
 
+from prefork import syslog
 from prefork.errors import UsageError
-from prefork.logformat import FORMATS, ForJournal, goes_to_journal
+from prefork.logformat import ERROR, FORMATS, INFO, ForJournal, goes_to_journal, severity
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 STANDARD = "-"
 _SECRET_MODE = 0o640
@@ -55,15 +61,19 @@ class LogFile:
         file.path = path
         return file
 
-    def write(self, line: str) -> None:
-        """Append a line, which has no newline yet. Without `patient` it never waits."""
+    def write(self, line: str, severity: int = INFO) -> None:
+        """Append a line, which has no newline yet. Without `patient` it never waits.
+
+        Args:
+            line: what is said.
+            severity: as in syslog(3), for those to whom it means something.
+        """
         if self.lost:
             start = "\n" if self._cut else ""
             line = f"{start}({self.lost} lines before this one were lost)\n{line}"
-        data = (line + "\n").encode("utf-8", "backslashreplace")
         # Where could it be said that a log can't be written? It is counted.
         try:
-            written = self._write_all(data) if self.patient else self._write_ready(data)
+            written = self._put(line, severity)
         except OSError:
             written = False
         self.lost = 0 if written else self.lost + 1
@@ -83,8 +93,16 @@ class LogFile:
         os.dup2(fd, self.fd, inheritable=self.fd <= 2)
         close_fd(fd)
 
+    def stream(self) -> IO[str]:
+        """It as a text stream."""
+        return open(self.fd, "w", buffering=1, closefd=False, errors="backslashreplace")
+
     def __str__(self) -> str:
         return self.path or STANDARD
+
+    def _put(self, line: str, severity: int) -> bool:
+        data = (line + "\n").encode("utf-8", "backslashreplace")
+        return self._write_all(data) if self.patient else self._write_ready(data)
 
     def _write_all(self, data: bytes) -> bool:
         while data:
@@ -105,6 +123,107 @@ class LogFile:
         return os.open(self.path, flags, _SECRET_MODE)
 
 
+class SyslogFile(LogFile):
+    """A syslog daemon instead of a file: each line is a message of its own, with the severity.
+
+    Args:
+        text: the setting, which says where the daemon is.
+        fd: a socket that another program has connected to it.
+        setting: its name.
+
+    Raises:
+        UsageError: it says nothing of the kind, or there is no daemon.
+    """
+
+    def __init__(self, text: str, fd: int = -1, setting: str = "") -> None:
+        self._daemon = syslog.parse(text, setting)
+        super().__init__(STANDARD, fd)
+        self.path = text
+        if fd < 0:
+            try:
+                self.fd = self._open()
+            except OSError as error:
+                raise UsageError(f"{text}: {error.strerror}", setting) from None
+        # A view of the fd, whose number stays the same.
+        self._socket = socket(fileno=self.fd)
+
+    @classmethod
+    def inherited(cls, path: str, fd: int) -> LogFile:
+        """One that another program has connected."""
+        return cls(path, fd)
+
+    def reopen(self) -> None:
+        """Connect anew; not by UDP, which is connected to nobody, and would need a name looked up.
+
+        Raises:
+            OSError: there is nobody.
+        """
+        if self._daemon.path:
+            super().reopen()
+
+    def stream(self) -> IO[str]:
+        """It as a text stream; what is written there are errors."""
+        return TextIOWrapper(
+            BufferedWriter(_Messages(self)), "utf-8", "backslashreplace", line_buffering=True
+        )
+
+    def _put(self, line: str, severity: int) -> bool:
+        return all(self._send(self._daemon.message(part, severity)) for part in line.split("\n"))
+
+    def _send(self, message: bytes) -> bool:
+        flags = 0 if self.patient else MSG_DONTWAIT
+        try:
+            self._socket.send(message, flags)
+        except BlockingIOError:
+            return False
+        except OSError:
+            # The daemon has begun anew; or the one before went to a port at which nobody was.
+            self.reopen()
+            self._socket.send(message, flags)
+        return True
+
+    def _open(self) -> int:
+        return self._daemon.connected().detach()
+
+
+class _Messages(RawIOBase):
+    """Writes what it is given to syslog."""
+
+    def __init__(self, file: SyslogFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer) -> int:
+        text = bytes(data)
+        self._file.write(text.decode("utf-8", "replace").removesuffix("\n"), ERROR)
+        return len(text)
+
+
+def open_log(path: str, standard: int, setting: str) -> LogFile:
+    """The log that a setting names: a file, a standard stream, or syslog.
+
+    Args:
+        path: the setting.
+        standard: the fd that '-' stands for.
+        setting: its name.
+
+    Raises:
+        UsageError: it can't be opened.
+    """
+    if syslog.is_syslog(path):
+        return SyslogFile(path, setting=setting)
+    return LogFile(path, standard, setting)
+
+
+def inherited(path: str, fd: int) -> LogFile:
+    """A log that another program has opened; `path` and `fd` are those of its `LogFile`."""
+    kind = SyslogFile if syslog.is_syslog(path) else LogFile
+    return kind.inherited(path, fd)
+
+
 class ErrorLog(logging.Handler):
     """The handler of the standard library's logging that writes to a `LogFile`."""
 
@@ -115,7 +234,7 @@ class ErrorLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record: a line, and more with a traceback."""
         try:
-            self.file.write(self.format(record))
+            self.file.write(self.format(record), severity(record.levelno))
         except Exception:  # noqa: BLE001  the contract of logging.Handler
             self.handleError(record)
 
@@ -150,8 +269,7 @@ class Logs:
 
     def stream(self) -> IO[str]:
         """The error log as a text stream: what the app gets as `wsgi.errors`."""
-        fd = self.error.file.fd
-        return open(fd, "w", buffering=1, closefd=False, errors="backslashreplace")
+        return self.error.file.stream()
 
 
 def start(error_log: str, access_log: str, level: str) -> Logs:
@@ -164,8 +282,8 @@ def start(error_log: str, access_log: str, level: str) -> Logs:
     Raises:
         UsageError: a file can't be opened.
     """
-    error = LogFile(error_log, 2, "error_log")
-    return use(error, LogFile(access_log, 1, "access_log") if access_log else None, level)
+    error = open_log(error_log, 2, "error_log")
+    return use(error, open_log(access_log, 1, "access_log") if access_log else None, level)
 
 
 def use(error: LogFile, access: LogFile | None, level: str) -> Logs:

@@ -11,9 +11,15 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-# The priorities of sd-daemon(3), which are those of syslog(3), from the most severe on.
-_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-_DEBUG = 7
+# The severities of syslog(3), which sd-daemon(3) has as well.
+CRITICAL, ERROR, WARNING, INFO, DEBUG = 2, 3, 4, 6, 7
+# From the most severe on.
+_SEVERITIES = (
+    (logging.CRITICAL, CRITICAL),
+    (logging.ERROR, ERROR),
+    (logging.WARNING, WARNING),
+    (logging.INFO, INFO),
+)
 
 
 class Text(logging.Formatter):
@@ -64,8 +70,13 @@ class ForJournal(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The lines of the record, such as `<6>2026-01-31T...`."""
-        priority = next((to for level, to in _PRIORITIES if record.levelno >= level), _DEBUG)
+        priority = severity(record.levelno)
         return "\n".join(f"<{priority}>{line}" for line in self._inner.format(record).split("\n"))
+
+
+def severity(levelno: int) -> int:
+    """What a level of the standard library's logging is called by syslog(3)."""
+    return next((to for level, to in _SEVERITIES if levelno >= level), DEBUG)
 
 
 def goes_to_journal(fd: int, environ: Mapping[str, str]) -> bool:

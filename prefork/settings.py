@@ -543,7 +543,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Option(
             Group.LOG,
-            "File for the access log, '-' for standard output. Default: none.",
+            "File for the access log, '-' for standard output, or syslog as in error_log. Default: "
+            "none.",
             ("--access-logfile",),
             metavar="FILE",
         ),
@@ -580,7 +581,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str,
         Option(
             Group.LOG,
-            "File for everything else, '-' for standard error.",
+            "File for everything else, '-' for standard error; or a syslog daemon: syslog: for "
+            "/dev/log, syslog+unix:///PATH or syslog+udp://HOST:PORT, with ?facility=NAME&tag=NAME "
+            "behind it for others than user and prefork.",
             ("--error-logfile", "--log-file"),
             metavar="FILE",
         ),

@@ -25,6 +25,7 @@ FLOORS = [
         "prefork.seldom",
         "prefork.settings",
         "prefork.signals",
+        "prefork.syslog",
         "prefork.pidfile",
         "prefork.systemd",
     },

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -450,6 +451,38 @@ def test_usr1_means_nothing_to_a_log_on_standard_error(serve: Serve) -> None:
     assert server.workers() == pids
 
 
+# Syslog.
+
+
+def test_both_logs_go_to_a_syslog_daemon_over_the_network(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(PATIENCE)
+        place = f"syslog+udp://127.0.0.1:{daemon.getsockname()[1]}?facility="
+        arguments = [APP, "-b", "unix:s", "--error-logfile", place + "daemon"]
+        arguments += ["--access-logfile", place + "local1"]
+        said = ""
+
+        def hear(pattern: str) -> None:
+            nonlocal said
+            while not re.search(pattern, said):
+                said += daemon.recv(1 << 16).decode() + "\n"
+
+        with launched(tmp_path, *arguments) as server:
+            hear(r"<30>.*prefork\[\d+\]: .* INFO master pid=\d+: started: 1 serving")
+            client = unix_client(tmp_path)
+            client.ask("/errors?hello")
+            hear(r"<27>.*: hello\n")
+            hear(r'<142>.* "GET /errors\?hello HTTP/1.1" 200')
+            client.close()
+            server.send(signal.SIGUSR1)
+            hear("logs reopened")
+            server.send(signal.SIGUSR2)
+            hear("taken over(.|\n)*reload to generation 2 done")
+            assert server.stop() == 0
+        assert server.log == ""
+
+
 # Logs that can't be written.
 
 
@@ -511,6 +544,24 @@ def test_a_pipe_that_nobody_reads_does_not_keep_the_server_from_serving_and_relo
         assert lost
         assert int(lost[1]) > 5
         assert server.stop() == 0
+
+
+def test_a_syslog_daemon_that_reads_nothing_does_not_keep_the_master_from_stopping(
+    tmp_path: Path,
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(tmp_path / "log"))
+        daemon.settimeout(PATIENCE)
+        arguments = [APP, "-b", "unix:s", "--error-logfile", f"syslog+unix://{tmp_path}/log"]
+        with launched(tmp_path, *arguments) as server:
+            while b"started" not in daemon.recv(1 << 16):
+                pass
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+                other.connect(daemon.getsockname())
+                fill(other.fileno())
+            with unix_client(tmp_path) as client:
+                assert client.ask("/").text.split()[1] == "1"
+            assert server.stop() == 0
 
 
 def test_a_full_disk_does_not_keep_the_server_from_serving_and_reloading(tmp_path: Path) -> None:

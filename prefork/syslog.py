@@ -1,0 +1,114 @@
+"""Where a syslog daemon is, and how a line looks that it gets: RFC 3164, and syslog(3).
+
+    syslog:                       /dev/log
+    syslog+unix:///run/some/log   another unix socket
+    syslog+udp://127.0.0.1:514    over the network, 514 being the default
+
+`?facility=local0&tag=shop` behind any of them says under what the lines are filed, by default
+`user` and `prefork`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from logging.handlers import SysLogHandler
+
+# By name, before gevent replaces them in a worker by some that wait for its hub.
+from socket import AF_UNIX, SOCK_DGRAM, gaierror, getaddrinfo, gethostname, socket
+from typing import Any
+
+from prefork.errors import UsageError
+
+_SCHEME = re.compile(r"syslog(?:\+\w+)?:")
+_FORM = re.compile(
+    r"syslog(?:\+unix://(?P<path>/[^?]+)|\+udp://(?P<host>\[(?P<bare>[0-9a-fA-F:.]+)\]|[^][:/?]+)"
+    r"(?::(?P<port>[0-9]{1,5}))?|:)(?:\?(?P<words>.*))?"
+)
+_CUSTOMARY = "/dev/log"
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_PORT = 514
+_TAG = re.compile(r"[\w.-]{1,32}", re.ASCII)
+_FACILITIES = SysLogHandler.facility_names
+# What both kinds of socket take, with a header in front.
+_LONGEST = 60_000
+
+
+@dataclass(frozen=True)
+class Syslog:
+    """A daemon, and under what it files lines: `path` is that of its unix socket, else `host` and
+    `port` are for UDP."""
+
+    path: str = ""
+    host: str = ""
+    port: int = _PORT
+    facility: int = _FACILITIES["user"]
+    tag: str = "prefork"
+
+    def connected(self) -> socket:
+        """A socket to it, of which each write is a message.
+
+        Raises:
+            OSError: there is nobody, or the name is not known.
+        """
+        if self.path:
+            return _connected(AF_UNIX, self.path)
+        try:
+            family, *_, address = getaddrinfo(self.host, self.port, type=SOCK_DGRAM)[0]
+        except gaierror as error:
+            raise OSError(error.errno, error.strerror) from None
+        return _connected(family, address)
+
+    def message(self, line: str, severity: int) -> bytes:
+        """A line as the daemon wants it. What is longer than 60000 bytes is cut.
+
+        Args:
+            line: what is said.
+            severity: as in syslog(3), from 0 to 7, the least severe.
+        """
+        now = time.localtime()
+        # English names of months, and the day filled up by a space, whatever the locale is.
+        stamp = f"{_MONTHS[now.tm_mon - 1]} {now.tm_mday:2} {time.strftime('%H:%M:%S', now)}"
+        # The daemon of this machine knows its name.
+        where = "" if self.path else f"{gethostname()} "
+        head = f"<{self.facility << 3 | severity}>{stamp} {where}{self.tag}[{os.getpid()}]: "
+        return head.encode() + line.encode("utf-8", "backslashreplace")[:_LONGEST]
+
+
+def is_syslog(text: str) -> bool:
+    """Whether a log is meant that goes to syslog, and not the name of a file."""
+    return _SCHEME.match(text) is not None
+
+
+def parse(text: str, setting: str = "") -> Syslog:
+    """The daemon that a setting names.
+
+    Raises:
+        UsageError: it does not say one.
+    """
+    match = _FORM.fullmatch(text)
+    if match is not None:
+        words = dict(word.partition("=")[::2] for word in (match["words"] or "").split("&"))
+        facility, tag = words.pop("facility", "user"), words.pop("tag", "prefork")
+        port = int(match["port"] or _PORT)
+        sound = not any(words) and facility in _FACILITIES and _TAG.fullmatch(tag)
+    if match is None or not sound or not 0 < port < 65536:
+        raise UsageError(
+            f"{text}: expected syslog:, syslog+unix:///PATH or syslog+udp://HOST:PORT, and behind "
+            "it nothing or ?facility=NAME&tag=NAME",
+            setting,
+        )
+    path = "" if match["host"] else match["path"] or _CUSTOMARY
+    return Syslog(path, match["bare"] or match["host"] or "", port, _FACILITIES[facility], tag)
+
+
+def _connected(family: int, address: tuple[Any, ...] | str) -> socket:
+    sock = socket(family, SOCK_DGRAM)
+    try:
+        sock.connect(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
