@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import logging
 import os
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
-from prefork import __version__, config, hooks, log, pidfile, process, signals
+from prefork import __version__, config, hooks, log, logconfig, pidfile, process, signals
 from prefork.accesslog import compile_line
 from prefork.errors import BootError, PreforkError, UsageError
 from prefork.log import Logs
@@ -73,7 +74,7 @@ def _run(namespace: argparse.Namespace, settings: Settings, rehearsal: Inheritan
     """Serve; or only check, or rehearse that."""
     _check(settings)
     if namespace.check_config:
-        _check_certificates(settings)
+        _check_in_children(settings)
         return _check_app(settings)
     if rehearsal is not None:
         return _rehearse(namespace, rehearsal)
@@ -116,6 +117,7 @@ def _check(settings: Settings) -> None:
     hooks.check(settings.hooks)
     process.user_and_group(settings)
     compile_line(settings.access_log_format)
+    logconfig.check(settings.log)
 
 
 def _reloaded(namespace: argparse.Namespace) -> Settings:
@@ -136,7 +138,7 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
     # First of all: a signal is obeyed as soon as somebody can know our pid.
     received = SignalPipe(MASTER_SIGNALS)
     process.raise_file_limit()
-    _check_certificates(settings)
+    _check_in_children(settings)
     owner = process.user_and_group(settings)
     logs = log.start(settings.error_log, settings.access_log, settings.log_level)
     logs.introduce(f"master pid={os.getpid()}", settings.log_format)
@@ -255,37 +257,54 @@ def _call_first_hook(settings: Settings, logs: Logs) -> None:
         raise BootError(f"hooks.{name} {describe_exit(status)}")
 
 
-def _check_certificates(settings: Settings) -> None:
-    """Have a child try them, as the master has no use for ssl.
+def _check_in_children(settings: Settings) -> None:
+    """Have children try what the master has no use for, or would not dare.
 
     Raises:
-        UsageError: they can't be used.
+        UsageError: it can't be used.
     """
-    if not settings.tls_certificate:
-        return
+    if settings.tls_certificate:
+        _try(settings, _use_certificates)
+    if settings.log:
+        _try(settings, _enter)
+
+
+def _try(settings: Settings, use: Callable[[Settings], None]) -> None:
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _try_certificates(settings, write)
+        _use_in_child(settings, use, write)
     os.close(write)
     with open(read, "rb") as file:
         setting, _, why = file.read().decode().partition("\n")
     _, status = os.waitpid(pid, 0)
     if status:
-        raise UsageError(why or "the certificates could not be tried", setting)
+        raise UsageError(why or "the settings could not be tried", setting)
 
 
-def _try_certificates(settings: Settings, output: int) -> NoReturn:
+def _use_in_child(settings: Settings, use: Callable[[Settings], None], output: int) -> NoReturn:
     """In the child: write down which setting is wrong, and why, and be gone, whatever happens."""
     try:
-        from prefork.tls.contexts import context
-
-        context(settings)
+        use(settings)
         os._exit(0)
     except UsageError as error:
         os.write(output, f"{error.setting}\n{error}".encode())
     finally:
         os._exit(1)
+
+
+def _use_certificates(settings: Settings) -> None:
+    from prefork.tls.contexts import context
+
+    context(settings)
+
+
+def _enter(settings: Settings) -> None:
+    """Be what a worker is, but for what else it would fail by: that says the worker itself."""
+    from prefork.worker.main import enter
+
+    with contextlib.suppress(BootError):
+        enter(settings)
 
 
 def _check_app(settings: Settings) -> int:

@@ -161,12 +161,17 @@ def key_toml(key: str) -> str:
 
 
 def value_toml(value: Any) -> str:
-    """A TOML value: JSON writes strings, numbers, booleans and arrays of them alike, but for DEL
+    """A TOML value, on one line: JSON writes strings, numbers and booleans alike, but for DEL
     and for what is not Unicode, such as undecodable bytes of the environment."""
     if isinstance(value, date | time):
         return str(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(value_toml, value))}]"
+    if isinstance(value, dict):
+        items = (f"{key_toml(key)} = {value_toml(item)}" for key, item in value.items())
+        return f"{{{', '.join(items)}}}"
     text = json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")
     return text.encode("utf-8", "replace").decode("utf-8")
 
@@ -376,7 +381,8 @@ def _refuse_nul(value: Any) -> None:
 
 
 def _is_collection(row: Setting) -> bool:
-    return get_origin(get_args(row.type)[0]) in (list, dict)
+    """Whether a flag is repeated, or a string split, to give several values."""
+    return get_origin(get_args(row.type)[0]) in (list, dict) and row.option.parse is None
 
 
 def _is_bool(row: Setting) -> bool:

@@ -117,7 +117,7 @@ _LOSE, _KEEP = Loss.BEHAVIOUR, Loss.NOTHING
 _OF_DIRTY = "there are no dirty workers: use a task queue"
 _OF_ASGI = "WSGI only"
 _OF_HTTP2 = "HTTP/1.1 only: a proxy in front can speak HTTP/2"
-_OF_LOGS = "logs go to files and standard streams, for others to pass on"
+_OF_LOGCONFIG = "a table [log] is a dictConfig, of what the app logs"
 _OF_SYSLOG = "error_log and access_log can name a syslog daemon: syslog:?facility=NAME&tag=NAME"
 _OF_STATSD = "there is no StatsD"
 _OF_RELOAD = "send SIGHUP"
@@ -173,14 +173,14 @@ WITHOUT = {
     "reload": (_LOSE, _OF_RELOAD),
     "reload_engine": (_LOSE, _OF_RELOAD),
     "reload_extra_files": (_LOSE, _OF_RELOAD),
-    "logconfig": (_LOSE, _OF_LOGS),
-    "logconfig_dict": (_LOSE, _OF_LOGS),
-    "logconfig_json": (_LOSE, _OF_LOGS),
+    "logconfig": (_LOSE, _OF_LOGCONFIG),
+    "logconfig_dict": (_LOSE, _OF_LOGCONFIG),
+    "logconfig_json": (_LOSE, _OF_LOGCONFIG),
     "syslog": (_LOSE, _OF_SYSLOG),
     "syslog_addr": (_LOSE, _OF_SYSLOG),
     "syslog_prefix": (_LOSE, _OF_SYSLOG),
     "syslog_facility": (_LOSE, _OF_SYSLOG),
-    "disable_redirect_access_to_syslog": (_LOSE, _OF_LOGS),
+    "disable_redirect_access_to_syslog": (_KEEP, "access_log says where access logs go"),
     "statsd_host": (_LOSE, _OF_STATSD),
     "statsd_prefix": (_LOSE, _OF_STATSD),
     "dogstatsd_tags": (_LOSE, _OF_STATSD),

@@ -99,6 +99,26 @@ settings, and `log`, a logger. A request has `method`, `uri`, `path`, `query`, `
 new worker that raises ends its boot, and so a reload.
 """
 
+_ABOUT_LOGGING = """\
+What the app logs by Python's standard library is the app's affair: prefork changes nothing there,
+unless there is a table `[log]`:
+
+    [log.handlers.file]
+    class = "logging.handlers.WatchedFileHandler"
+    filename = "/var/log/mysite.log"
+
+    [log.root]
+    level = "INFO"
+    handlers = ["file"]
+
+Without saying so its `version` is 1, and `disable_existing_loggers` false. It holds in the workers,
+and where hooks are called, as the user that these run as. What workers log themselves goes to
+`error_log`, unless the table has a logger `prefork` with handlers of its own. The master runs no
+code of others and waits for nobody: its lines go to `error_log` in any case, and access logs to
+`access_log`. At the start a table that can't be used is refused, with status 2; so is a reload
+that brings one. Its handlers are not told of `SIGUSR1`.
+"""
+
 _TO_A_WORKER = """\
 A worker that gets `SIGTERM` is replaced first; then it finishes its requests and exits.
 """
@@ -201,6 +221,8 @@ def _type_words(kind: inspect.Type) -> str:
             return " or ".join(value_toml(value) for value in values)
         case inspect.ListType(item_type=item):
             return f"list of {_type_words(item)}s"
+        case inspect.DictType(value_type=inspect.AnyType()):
+            return "table"
         case inspect.DictType(value_type=item):
             return f"table of {_type_words(item)}s"
         case inspect.UnionType(types):
@@ -252,6 +274,7 @@ def man_page() -> str:
         "OPTIONS": _options(),
         "CONFIGURATION FILE": _prose(_CONFIGURATION),
         "HOOKS": [*_prose(_ABOUT_HOOKS), *_list(_hooks())],
+        "LOGGING": _prose(_ABOUT_LOGGING),
         "ENVIRONMENT": _list(_ENVIRONMENT),
         "SIGNALS": [*_list(_signals()), ".PP", *_prose(_TO_A_WORKER)],
         "EXIT STATUS": _list(exits),

@@ -7,6 +7,7 @@ variables, `--help`, the man page and the sample configuration all come from her
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable
@@ -81,6 +82,13 @@ def _size(text: str) -> int:
     if not (number.isascii() and number.isdecimal() and unit in _UNITS):
         raise ValueError("expected a number of bytes, such as 512M or 2G")
     return int(number) * _UNITS[unit]
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError("expected JSON") from None
 
 
 def _path(text: str) -> str:
@@ -601,6 +609,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "wsgi.errors stays as it is.",
         ),
     ] = "text"
+    log: Annotated[
+        dict[str, Any],
+        Option(
+            Group.LOG,
+            "How the app's own logging is configured, before it is imported: as "
+            "logging.config.dictConfig of Python's standard library has it; JSON on the command "
+            "line, a table in TOML. See LOGGING.",
+            metavar="JSON",
+            parse=_json,
+        ),
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

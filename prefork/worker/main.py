@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 
-from prefork import process, signals, systemd
+from prefork import logconfig, process, signals, systemd
 from prefork.errors import BootError, PreforkError
 from prefork.settings import Settings, home, worker_kind
 from prefork.signals import DUMP_STACKS
@@ -93,7 +93,7 @@ def main(assignment: Assignment) -> int:
 
 def enter(settings: Settings) -> None:
     """Make the process what the settings want the app to find: directory, module path,
-    environment, user, and gevent's patches.
+    environment, user, gevent's patches, and the app's logging.
 
     Raises:
         PreforkError: it can't be done.
@@ -117,6 +117,7 @@ def enter(settings: Settings) -> None:
         ) from None
     if worker_kind(settings) == "gevent":
         patch()
+    logconfig.apply(settings.log)
 
 
 def _be_worker(assignment: Assignment, load: Callable[[], App]) -> int:

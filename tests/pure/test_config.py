@@ -57,7 +57,7 @@ class Sample:
             return [self.text]
         if isinstance(self.value, bool):
             return [flag if self.value else flag.replace("--", "--no-", 1)]
-        if isinstance(self.value, dict):
+        if isinstance(self.value, dict) and self.row.option.parse is None:
             return [part for item in self.text.split(",") for part in (flag, item)]
         if isinstance(self.value, list):
             return [part for item in self.value for part in (flag, item)]
@@ -67,6 +67,14 @@ class Sample:
 _PARSED: dict[str, list[tuple[Any, str]]] = {
     "umask": [(0o22, "22"), (0o77, "077"), (0o7, "7")],
     "max_memory": [(512 << 20, "512M"), (2 << 30, "2g"), (4096, "4K")],
+    "log": [
+        ({"version": 1}, '{"version": 1}'),
+        (
+            {"root": {"handlers": ["a", "b"], "x y": 1.5}},
+            '{"root":{"handlers":["a","b"],"x y":1.5}}',
+        ),
+        ({"a": {"b": [{"c": True}]}, "d": ""}, '{"a": {"b": [{"c": true}]}, "d": ""}'),
+    ],
     "ready_path": [(path, path) for path in ("/ready", "/healthz?deep=1", "/")],
 }
 

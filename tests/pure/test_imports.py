@@ -18,6 +18,7 @@ FLOORS = [
         "prefork.cgroups",
         "prefork.gunicorn",
         "prefork.hooks",
+        "prefork.logconfig",
         "prefork.logformat",
         "prefork.networks",
         "prefork.readiness",

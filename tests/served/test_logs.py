@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.support.clients import Client, UnixClient, raw
-from tests.support.command import as_nobody, launched
+from tests.support.command import as_nobody, launched, run
 from tests.support.server import PATIENCE, ROOT, children, eventually
 
 APP = "tests.apps.probe:app"
@@ -449,6 +449,49 @@ def test_usr1_means_nothing_to_a_log_on_standard_error(serve: Serve) -> None:
         client.ask("/errors?hello")
     server.wait_for("hello")
     assert server.workers() == pids
+
+
+# The app's own logging.
+
+
+def test_a_table_configures_the_logging_of_the_app_but_not_of_the_master(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import logging\nfrom tests.apps.probe import app\n"
+        "logging.getLogger('shop').info('opened')\n"
+    )
+    handler = {"class": "logging.FileHandler", "filename": str(tmp_path / "shop.log")}
+    table = {"handlers": {"file": handler}, "root": {"level": "INFO", "handlers": ["file"]}}
+    server = serve("shop:app", log=table)
+    assert (tmp_path / "shop.log").read_text() == "opened\n"
+    with server.client() as client:
+        client.ask("/missing")
+    server.wait_for("ERROR worker=1 .*: the app raised")
+    # One that does not fit together the master sees, any other the new worker.
+    for name, why in (("handler", "there is no 'handler'"), ("loggers", "Unknown level: 'LOUD'")):
+        server.configure({"log": {**table, name: {"shop": {"level": "LOUD"}}}})
+        server.send(signal.SIGHUP)
+        server.wait_for(f"ERROR .*log: .*{why}")
+    server.wait_for("reload to generation 2 aborted")
+    with server.client() as client:
+        assert client.ask("/").text.split()[1] == "1"
+    assert (tmp_path / "shop.log").read_text() == "opened\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ({"root": {"handlers": ["none"]}}, "log: root: 'none' is none of the handlers"),
+        ({"handlers": {"a": {"class": "no.Such"}}}, "log: .*handler 'a'.*No module named 'no'"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused_at_the_start(
+    tmp_path: Path, table: object, why: str
+) -> None:
+    refused = run(tmp_path, APP, "-b", "unix:s", "--log", json.dumps(table))
+    assert refused.returncode == 2
+    assert re.search(why, refused.stderr)
 
 
 # Syslog.
