@@ -116,7 +116,7 @@ def the_only_request(data: bytes) -> Request | None:
 
 
 def heads(data: bytes) -> None:
-    """What is recognized is what would have been parsed: itself, with another line, and in parts."""
+    """What is recognized is what would have been parsed, also with another line or other fields."""
     known = Heads(LIMITS.line)
     request = the_only_request(data)
     if request is not None:
@@ -134,8 +134,8 @@ def heads(data: bytes) -> None:
 
 
 def introductions(data: bytes) -> None:
-    """An introduction is understood, refused, or not complete, and nothing else comes of it; what
-    there is of one that is understood later is not complete; and what one says can be said again."""
+    """An introduction is understood, refused, or not complete, and nothing else comes of it. A part
+    of one that is understood is not complete, and what one says can be said again."""
     try:
         found = introduction.parse(data)
     except ValueError:
@@ -153,11 +153,13 @@ def introductions(data: bytes) -> None:
 
 
 def forwarded_fields(data: bytes) -> None:
-    """Whatever proxies say, there is a client with an address, and nothing but one."""
-    text = data.decode("latin-1")
-    for key in ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR"):
+    """Whatever proxies say, there is a client with an address, and nothing but one. The fields are
+    the lines, of which there is one for `Forwarded`, or up to three for the others."""
+    lines = data.decode("latin-1").split("\n")
+    keys = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
+    for fields in ({"HTTP_FORWARDED": lines[0]}, dict(zip(keys, lines, strict=False))):
         environ = {"REMOTE_ADDR": "10.0.0.1", "REMOTE_PORT": "1", "wsgi.url_scheme": "http"}
-        environ |= {key: text, "HTTP_X_FORWARDED_PROTO": text, "HTTP_X_FORWARDED_HOST": text}
+        environ |= fields
         forwarded.apply(environ, Networks(["10.0.0.0/8"], "forwarded_allow_ips"))
         assert set(environ["REMOTE_ADDR"]) <= set("0123456789abcdef.:")
         assert str(ip_address(environ["REMOTE_ADDR"]))

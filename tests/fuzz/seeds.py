@@ -25,8 +25,8 @@ _FORWARDED = [
     b'for="[2001:db8::1]:80";proto=https;host="a.example:443", for=10.0.0.2',
     b"For=192.0.2.1;by=_a;PROTO=http",
     b"for=_hidden, for=unknown;host=a",
-    b"https",
-    b"a.example:80",
+    b"192.0.2.1\nhttps\na.example:80",
+    b"192.0.2.1, 10.0.0.2\nhttp, https\n[2001:db8::1]",
 ]
 SEEDS = {
     "requests": _REQUESTS,
