@@ -150,7 +150,7 @@ class RequestParser:
         # Whether the last request has come: what follows it means nothing (RFC 9112, section 9.6).
         self._over = False
         self._parser = httptools.HttpRequestParser(self)
-        # Bytes since the message began, or since its body last grew: heads, trailers and the
+        # Bytes parsed since the message began, or since its body last grew: heads, trailers and the
         # extensions of chunks are bounded by it.
         self._unframed = 0
         self.phase = Phase.IDLE
@@ -167,7 +167,6 @@ class RequestParser:
             HTTPError: the request is malformed or exceeds a limit. Requests that were whole
                 before it are in `requests`; nothing more may be fed.
         """
-        self._unframed += len(data)
         if self._kept:
             data, self._kept = self._kept + data, b""
             self.phase, self.waiting = _IDLE, False
@@ -180,6 +179,7 @@ class RequestParser:
                     break
             if self._left or self._last or (end := data.find(_END, at) + 4) < 4:
                 end = self._end_of_piece(data, at)
+            self._unframed += end - at
             self._parse(data[at:end] if at or end < size else data)
             at = end
         if self.phase is not _IDLE and self._unframed > self._limits.head:
@@ -211,9 +211,7 @@ class RequestParser:
         """Parse this later."""
         if not data:
             return
-        if self.waiting:
-            self._unframed = 0
-        elif data != b"\r":
+        if not self.waiting and data != b"\r":
             line.check_beginning(data, self._limits.line)
         self._kept = data
         self.phase = _HEAD
