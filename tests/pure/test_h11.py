@@ -21,6 +21,7 @@ STRICTER = {
     "a line that is folded: RFC 9112, section 5.2": rb"\n[ \t]",
     "a method that asks for a proxy": rb"CONNECT ",
     "a version that is not spoken": rb" HTTP/(?!1)[0-9]\.",
+    "a version that is treated as 1.1, which needs a Host": rb" HTTP/1\.[2-9]",
     "a target that is no path and no http URI": rb"[A-Z] (?!/|https?://)[!-~]+ HTTP/",
     "an invalid Host": rb"(?i)\nhost:|[A-Z] https?://",
     "a length and a coding": rb"(?is)content-length:.*transfer-encoding:|transfer-enc.*content-len",
