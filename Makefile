@@ -36,10 +36,12 @@ check: $(VENV)/.check ## lint, check the types, and that the generated files are
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict prefork benchmarks
 	$(BIN)/python -m prefork.reference man | diff -u man/prefork.1 -
+	$(BIN)/python -m prefork.reference ctl | diff -u man/preforkctl.1 -
 	$(BIN)/python -m prefork.reference conf | diff -u conf/prefork.toml -
 
-docs: $(VENV)/.run ## write man/prefork.1 and conf/prefork.toml from the settings table
+docs: $(VENV)/.run ## write the man pages and conf/prefork.toml from the settings table
 	$(BIN)/python -m prefork.reference man >$(VENV)/man && mv $(VENV)/man man/prefork.1
+	$(BIN)/python -m prefork.reference ctl >$(VENV)/man && mv $(VENV)/man man/preforkctl.1
 	$(BIN)/python -m prefork.reference conf >$(VENV)/conf && mv $(VENV)/conf conf/prefork.toml
 
 bench: ## measure prefork beside its peers, and rewrite the figures

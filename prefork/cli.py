@@ -15,6 +15,7 @@ from prefork import __version__, config, log, pidfile, process, signals
 from prefork.accesslog import compile_format
 from prefork.errors import PreforkError, UsageError
 from prefork.log import LogFile, Logs
+from prefork.master.door import open_door
 from prefork.master.handover import Handover, settings_of
 from prefork.master.listeners import Listener, bind_all, parse_address
 from prefork.master.loop import Master
@@ -139,7 +140,8 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
             _log.info("listening on %s", listener)
         _name_unused(passed, listeners)
         load = partial(_reloaded, namespace)
-        return Master(settings, load, listeners, Board(), logs, received).run()
+        door = open_door(settings.control_socket)
+        return Master(settings, load, listeners, Board(), logs, received, door).run()
 
 
 def _name_unused(passed: list[PassedSocket], listeners: list[Listener]) -> None:
@@ -190,7 +192,8 @@ def _rebuilt(
     first = settings_of(state.first_settings)
     load = partial(_reloaded, namespace)
     listeners = [Listener.taken_over(each) for each in state.listeners]
-    master = Master(first, load, listeners, Board(state.board), logs, received)
+    door = Listener.taken_over(state.control) if state.control is not None else None
+    master = Master(first, load, listeners, Board(state.board), logs, received, door)
     master.take_over(state)
     return master
 

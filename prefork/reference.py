@@ -1,6 +1,7 @@
-"""The man page and the sample configuration, made from the settings table.
+"""The man pages and the sample configuration, made from the settings table and the command lines.
 
     python -m prefork.reference man     what man/prefork.1 is
+    python -m prefork.reference ctl     what man/preforkctl.1 is
     python -m prefork.reference conf    what conf/prefork.toml is
 
 The same code makes the same text on every machine and day: the version stands for the date.
@@ -20,6 +21,8 @@ from msgspec import inspect
 
 from prefork import __version__
 from prefork.config import parser, value_toml
+from prefork.ctl.failure import EXIT_STATUS as CTL_EXIT_STATUS
+from prefork.ctl.main import parser as ctl_parser
 from prefork.errors import BootError, PreforkError, UsageError
 from prefork.settings import TABLE, Group, Setting
 from prefork.signals import COMMANDS, Command
@@ -119,9 +122,42 @@ Deploy new code:
 """
 
 
+_CTL_DESCRIPTION = """\
+Asks the master of a running prefork what it does, and tells it what to do, over its control socket.
+It finds the only master of this user by itself; where there are several, an option says which one.
+
+`reload --wait` is made for scripts that deploy: it ends with status 0 only if every slot runs the
+new code. A reload that is asked for while another is under way comes after that, and is what is
+waited for. If the connection is lost because the master upgrades itself, it is asked for again.
+
+In a terminal, and with the package `rich` (the extra `ctl`), it uses colours. With `--json` all is
+written as JSON objects, one on each line: what the master has said, and `error` at the end where
+the status is not 0.
+"""
+
+_CTL_FILES = {
+    "$XDG_RUNTIME_DIR/prefork/PID.sock, /tmp/prefork-UID/PID.sock": "Control sockets, where the "
+    "setting `control_socket` says nothing else.",
+}
+
+_CTL_EXAMPLES = """\
+Deploy, and see whether that has worked:
+
+    preforkctl reload --wait || exit 1
+
+What hangs there?
+
+    preforkctl stacks
+
+Two workers more:
+
+    preforkctl -c mysite.toml scale +2
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the text that the only argument names."""
-    texts = {"man": man_page, "conf": sample}
+    texts = {"man": man_page, "ctl": ctl_man_page, "conf": sample}
     command = argparse.ArgumentParser(prog="python -m prefork.reference")
     command.add_argument("text", choices=texts)
     print(texts[command.parse_args(arguments).text](), end="")
@@ -203,15 +239,66 @@ def man_page() -> str:
         "EXIT STATUS": _list(exits),
         "FILES": _list(_FILES),
         "EXAMPLES": _prose(_EXAMPLES),
-        "SEE ALSO": [".BR kill (1),", ".BR nginx (8),", ".BR signal (7)"],
+        "SEE ALSO": [".BR preforkctl (1),", ".BR kill (1),", ".BR nginx (8),", ".BR signal (7)"],
     }
+    return _page("PREFORK", sections)
+
+
+def ctl_man_page() -> str:
+    """The man page preforkctl(1)."""
+    command = ctl_parser()
+    exits = {str(code): text for code, text in CTL_EXIT_STATUS.items()}
+    sections: dict[str, Iterable[str]] = {
+        "NAME": [r"preforkctl \- steer a running prefork, and see what it does"],
+        "SYNOPSIS": [
+            r"\fBpreforkctl\fR [\fIoptions\fR] \fICOMMAND\fR [\fIoptions\fR] [\fIarguments\fR]"
+        ],
+        "DESCRIPTION": _prose(_CTL_DESCRIPTION),
+        "COMMANDS": _commands(command),
+        "OPTIONS": _actions(command),
+        "EXIT STATUS": _list(exits),
+        "FILES": _list(_CTL_FILES),
+        "EXAMPLES": _prose(_CTL_EXAMPLES),
+        "SEE ALSO": [".BR prefork (1)"],
+    }
+    return _page("PREFORKCTL", sections)
+
+
+def _page(name: str, sections: Mapping[str, Iterable[str]]) -> str:
     lines = [
-        r".\" Made by `make docs` from the settings table.",
-        f'.TH PREFORK 1 "" "prefork {__version__}" "User Commands"',
+        r".\" Made by `make docs`.",
+        f'.TH {name} 1 "" "prefork {__version__}" "User Commands"',
     ]
     for title, content in sections.items():
         lines += [f".SH {title}", *content]
     return "\n".join(lines) + "\n"
+
+
+def _commands(command: argparse.ArgumentParser) -> Iterator[str]:
+    """The commands, each with what follows it, and its own options."""
+    (commands,) = (each for each in command._actions if each.nargs == argparse.PARSER)
+    assert isinstance(commands.choices, dict)
+    common = {action.dest for action in command._actions}
+    for name, each in commands.choices.items():
+        own = [action for action in each._actions if action.dest not in common]
+        arguments = "".join(f" {_argument(action)}" for action in own if not action.option_strings)
+        yield from _item(rf"\fB{_escaped(name)}\fR{arguments}", each.description or "")
+        for action in own:
+            if action.option_strings:
+                yield ".RS"
+                yield from _item(_synopsis(action), _sentence(action.help or ""))
+                yield ".RE"
+
+
+def _argument(action: argparse.Action) -> str:
+    name = rf"\fI{_escaped(str(action.metavar))}\fR"
+    return f"[{name} ...]" if action.nargs == "*" else name
+
+
+def _actions(command: argparse.ArgumentParser) -> Iterator[str]:
+    for action in command._actions:
+        if action.option_strings:
+            yield from _item(_synopsis(action), _sentence(action.help or ""))
 
 
 def _options() -> Iterator[str]:

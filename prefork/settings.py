@@ -236,7 +236,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Seconds that the app may hold up a worker, 0 for any: by a request of a sync worker, "
             "or by what a gevent worker does without waiting by gevent. Then its stack is logged, "
             "and it is killed and replaced. Of a threads worker, a request may hold a thread for "
-            "so long: see request_timeout.",
+            "so long: see request_timeout. Where the app has taken the socket, as for WebSockets, "
+            "neither counts, but in a sync worker.",
             ("-t", "--timeout"),
         ),
     ] = 30
@@ -495,6 +496,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             metavar="NAME",
         ),
     ] = ""
+
+    control_socket: Annotated[
+        str,
+        Meta(min_length=1),
+        Option(
+            Group.PROCESS,
+            "Where preforkctl(1) finds the master: the path of a unix socket that is its user's "
+            "alone; 'auto' for PID.sock in $XDG_RUNTIME_DIR/prefork or, without that, in "
+            "/tmp/prefork-UID; or 'off'.",
+            metavar="PATH",
+        ),
+    ] = "auto"
 
     access_log: Annotated[
         str,

@@ -78,13 +78,16 @@ class Request(msgspec.Struct, eq=False):
     """One request that has arrived: whole, or all but the body, if that is a `Stream`.
 
     `environ` holds its meta-variables, `body` is None where it has none, `persistent` says
-    whether the client lets the connection live on (RFC 9112, section 9.3).
+    whether the client lets the connection live on (RFC 9112, section 9.3). Where it asks for
+    another protocol (RFC 9110, section 7.8), `behind` is what has arrived together with it, behind
+    its head.
     """
 
     environ: dict[str, Any]
     body: Body | Stream | None
     http11: bool
     persistent: bool
+    behind: memoryview | None = None
 
 
 class RequestParser:
@@ -180,8 +183,11 @@ class RequestParser:
             if self._left or self._last or (end := data.find(_END, at) + 4) < 4:
                 end = self._end_of_piece(data, at)
             self._unframed += end - at
-            self._parse(data[at:end] if at or end < size else data)
+            asks = self._parse(data[at:end] if at or end < size else data)
             at = end
+            if asks:
+                # A view: many such requests may be in one piece.
+                self.requests[-1].behind = memoryview(data)[at:]
         if self.phase is not _IDLE and self._unframed > self._limits.head:
             raise fields.too_large()
 
@@ -232,19 +238,22 @@ class RequestParser:
         self._last = (self._last + data[max(at, size - 3) :])[-3:]
         return size
 
-    def _parse(self, data: bytes) -> None:
-        """Have llhttp parse a piece of a message."""
+    def _parse(self, data: bytes) -> bool:
+        """Have llhttp parse a piece of a message; whether this was the end of a request that asks
+        for another protocol."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # No upgrade is offered: what follows is HTTP/1.1 as before (RFC 9110, 7.8).
-            if self._upgrading:
-                self._go_on_with_body()
+            # Unless the app upgrades, what follows is HTTP/1.1 as before (RFC 9110, 7.8).
+            if not self._upgrading:
+                return self._http11
+            self._go_on_with_body()
         except httptools.HttpParserCallbackError as error:
             assert error.__context__ is not None
             raise error.__context__ from None
         except httptools.HttpParserError as error:
             raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        return False
 
     # The callbacks of httptools, in the order in which they come.
 

@@ -27,7 +27,7 @@ from prefork.settings import TABLE, Settings
 
 # To be raised with every change to what can be reached from `Handover`, and to all else that the
 # workers of one version and the master of another have in common: the messages, the board, recall.
-VERSION = 2
+VERSION = 3
 
 # Standard streams are everybody's anyway.
 _STANDARD = frozenset({0, 1, 2})
@@ -110,7 +110,9 @@ class Lending(msgspec.Struct, frozen=True):
 
 class Handover(msgspec.Struct, frozen=True):
     """A master. `first_settings` are those that it was started with, `settings` those of the
-    generation that serves, `board` is the fd of the board's memory, `since` the monotonic time."""
+    generation that serves, `board` is the fd of the board's memory, `control` the control socket;
+    `since` is the monotonic time, and `began` that at which its service began. `requests` were
+    begun by workers that are gone."""
 
     since: float
     first_settings: dict[str, Any]
@@ -123,6 +125,9 @@ class Handover(msgspec.Struct, frozen=True):
     links: list[Link]
     lending: Lending
     terminators: list[Terminator]
+    control: Listener | None
+    began: float
+    requests: int
 
     def connections(self) -> Iterator[Connection]:
         """All connections, whoever has them."""
@@ -145,6 +150,8 @@ class Handover(msgspec.Struct, frozen=True):
         for link in self.links:
             fds |= {link.channel, link.stacks}
         fds.update(each.channel for each in self.terminators)
+        if self.control is not None:
+            fds.add(self.control.fd)
         return fds
 
 

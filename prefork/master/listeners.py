@@ -147,7 +147,7 @@ class Listener:
     def close(self) -> None:
         """Close it, and remove the path of a unix socket that is still this one."""
         self.sock.close()
-        if self._path and _identity(self._path) == self._identity:
+        if self._path and identity(self._path) == self._identity:
             try:
                 os.unlink(self._path)
             except OSError as error:
@@ -286,7 +286,7 @@ def _bind_unix(
     user, group = owner
     if user is not None or group is not None:
         os.chown(address.path, -1 if user is None else user, -1 if group is None else group)
-    return Listener(sock, address.path, _identity(address.path))
+    return Listener(sock, address.path, identity(address.path))
 
 
 def _remove_stale(address: UnixAddress) -> None:
@@ -323,7 +323,8 @@ def _adopt(address: InheritedAddress) -> Listener:
     return Listener(sock)
 
 
-def _identity(path: str) -> Identity | None:
+def identity(path: str) -> Identity | None:
+    """What is at a path; None if nothing is."""
     try:
         status = os.stat(path)
     except OSError:

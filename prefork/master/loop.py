@@ -24,10 +24,15 @@ from prefork.master import handover
 from prefork.master.arrivals import Arrivals
 from prefork.master.births import Births
 from prefork.master.condition import condition_of
+from prefork.master.control import Control
+from prefork.master.failures import Failures
 from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
 from prefork.master.lending import Lending
 from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
+from prefork.master.reloads import Reloads
+from prefork.master.snapshot import Snapshots
+from prefork.master.steering import Steering
 from prefork.master.upgrade import Upgrade
 from prefork.master.workers import Workers
 from prefork.settings import MOST_WORKERS, Settings, idle_timeout, worker_count
@@ -35,6 +40,7 @@ from prefork.signals import COMMANDS, Command, SignalPipe
 from prefork.systemd import Notifier
 from prefork.wire.assignment import Surroundings
 from prefork.wire.board import Board
+from prefork.wire.control import Status
 from prefork.wire.gate import Gates
 from prefork.wire.messages import ReopenLogs
 
@@ -48,6 +54,7 @@ _FIXED = (
     "pidfile",
     "error_log",
     "access_log",
+    "control_socket",
 )
 
 _log = logging.getLogger("prefork.master")
@@ -63,6 +70,7 @@ class Master:
         board: where the workers will write.
         logs: where lines go.
         signals: receives those of `MASTER_SIGNALS`.
+        door: where `preforkctl` comes in, if it can.
     """
 
     def __init__(
@@ -73,6 +81,7 @@ class Master:
         board: Board,
         logs: Logs,
         signals: SignalPipe,
+        door: Listener | None = None,
     ) -> None:
         self._first_settings = settings
         # By generation: the one that serves, and the one that a reload is to bring.
@@ -90,12 +99,22 @@ class Master:
         self._lending = Lending(
             self._poller, board, listeners, by_workers, idle_timeout(settings), limit, arrivals
         )
+        self._addresses = [str(listener) for listener in listeners]
         infos = tuple(listener.info for listener in listeners)
         sockets = tuple(listener.sock for listener in listeners) if by_workers else ()
         surroundings = Surroundings(os.getpid(), board, Gates(), infos, sockets, logs)
         births = Births(self._fleet, self._poller, surroundings, self._disown)
+        failures = Failures()
+        self._reloads = Reloads(self._fleet, failures)
         self._workers = Workers(
-            self._fleet, self._lending, self._poller, self._settings, births, self._adopt
+            self._fleet,
+            self._lending,
+            self._poller,
+            self._settings,
+            births,
+            failures,
+            self._reloads,
+            self._adopt,
         )
         self._signals = signals
         self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
@@ -116,6 +135,13 @@ class Master:
             Command.REOPEN_LOGS: self._reopen_logs,
             Command.UPGRADE: self._want_upgrade,
         }
+        # Monotonic seconds.
+        self._began = monotonic()
+        self._snapshots = Snapshots(self._fleet, self._workers, self._lending, failures, by_workers)
+        self._steering = Steering(
+            self._fleet, self._workers, self._reloads, self.snapshot, self._act, self._scale
+        )
+        self._control = Control(self._poller, door, self._steering.handle, self._steering.ended)
 
     def take_over(self, state: handover.Handover) -> None:
         """Have all that another master had. Nothing is done with it before `go_on`.
@@ -129,6 +155,7 @@ class Master:
         self._fleet.take_over(state.fleet, (link.worker for link in state.links))
         self._lending.take_over(state.lending, books)
         self._terminators.take_over(state.terminators, self._settings[state.fleet.generation])
+        self._began, self._workers.requests_before = state.began, state.requests
 
     def go_on(self, since: float) -> int:
         """Serve on with what was taken over, and reload; then as `run`.
@@ -173,6 +200,7 @@ class Master:
         self._terminators.stop(monotonic())
         while self._terminators:
             self._turn()
+        self._control.close()
         signals.ignore()
         if self._fleet.failure:
             raise BootError(self._fleet.failure)
@@ -190,6 +218,7 @@ class Master:
         deadline = min(
             self._workers.deadline,
             self._lending.deadline(),
+            self._steering.deadline,
             self._stop_at,
             self._notifier.deadline,
         )
@@ -202,6 +231,7 @@ class Master:
             self._workers.reconcile()
             self._begin_reload(now)
             self._notify()
+        self._steering.expire(now)
         self._lending.send_loans()
         if self._upgrade.due:
             self._go_on_with_upgrade()
@@ -216,9 +246,43 @@ class Master:
         for number in received:
             if number in COMMANDS:
                 _log.info("%s received", signal.Signals(number).name)
-                self._commands[COMMANDS[signal.Signals(number)]]()
+                self._act(COMMANDS[signal.Signals(number)])
+
+    def snapshot(self) -> Status:
+        """What there is at the moment."""
+        now, fleet, lending = monotonic(), self._fleet, self._lending
+        workers = self._snapshots.workers(now)
+        return Status(
+            pid=os.getpid(),
+            version=__version__,
+            app=self._settings[fleet.generation].app,
+            state=self._state,
+            uptime=now - self._began,
+            generation=fleet.generation,
+            size=fleet.size,
+            listeners=self._addresses,
+            requests=self._workers.requests_before + sum(each.requests for each in workers),
+            connections=lending.connections,
+            parked=lending.parked,
+            waiting=lending.waiting,
+            workers=workers,
+        )
+
+    @property
+    def _state(self) -> str:
+        if self._fleet.goal is Goal.STOP or self._stop_at != math.inf:
+            return "stopping"
+        if self._fleet.goal is Goal.START:
+            return "starting"
+        if self._upgrade.under_way:
+            return "upgrading"
+        return "serving" if self._fleet.rollout is None else "reloading"
 
     # Commands.
+
+    def _act(self, command: Command) -> None:
+        self._workers.deadline = 0.0
+        self._commands[command]()
 
     def _want_reload(self) -> None:
         if self._stop_at == math.inf:
@@ -237,10 +301,11 @@ class Master:
         if self._terminators.renewing:
             return
         self._reload_wanted = False
+        self._reloads.taken_up()
         try:
             settings = self._load()
         except PreforkError as error:
-            _refused(str(error))
+            self._refused(str(error))
             return
         if not self._terminators.outdated(settings):
             self._roll_out(settings)
@@ -250,11 +315,17 @@ class Master:
                 settings, now, partial(self._roll_out, settings), self._not_renewed
             )
         else:
-            _refused("there is no [tls] certificate any more, but addresses where TLS is spoken")
+            self._refused(
+                "there is no [tls] certificate any more, but addresses where TLS is spoken"
+            )
 
     def _not_renewed(self, why: str) -> None:
-        _refused(why)
+        self._refused(why)
         self._workers.deadline = 0.0  # another reload may have been asked for meanwhile
+
+    def _refused(self, why: str) -> None:
+        _log.error("reload refused, nothing changes: %s", why)
+        self._reloads.refused(why)
 
     def _roll_out(self, settings: Settings) -> None:
         """Begin to replace the workers."""
@@ -273,6 +344,7 @@ class Master:
         self._settings.update({fleet.generation: current, fleet.newest: settings})
         self._workers.deadline = now
         _log.info("reload to generation %d begun", fleet.newest)
+        self._reloads.begun()
 
     def _want_upgrade(self) -> None:
         if self._fleet.goal is Goal.RUN and self._stop_at == math.inf:
@@ -310,6 +382,9 @@ class Master:
             links=self._workers.hand_over(),
             lending=self._lending.hand_over(),
             terminators=self._terminators.hand_over(),
+            control=self._control.hand_over(),
+            began=self._began,
+            requests=self._workers.requests_before,
         )
 
     def _adopt(self, settings: Settings) -> None:
@@ -349,6 +424,7 @@ class Master:
             self._scale(0)
 
     def _scale(self, size: int) -> None:
+        self._workers.deadline = 0.0
         self._fleet.scale(min(size, MOST_WORKERS))
         _log.info("%d workers wanted", self._fleet.size)
 
@@ -368,6 +444,7 @@ class Master:
         self._upgrade.give_up()
         self._lending.stop()
         self._fleet.stop(monotonic(), seconds)
+        self._reloads.stopped()
 
     def _reopen_logs(self) -> None:
         files = [self._logs.error.file]
@@ -390,6 +467,7 @@ class Master:
         self._workers.disown()
         self._terminators.disown()
         self._notifier.disown()
+        self._control.disown()
 
     def _notify(self) -> None:
         """Tell who has started the service how it is."""
@@ -397,10 +475,6 @@ class Master:
         stopping = self._stop_at < math.inf
         condition = condition_of(self._fleet, self._reload_asked, reloading, stopping)
         self._notifier.tell(condition, monotonic())
-
-
-def _refused(why: str) -> None:
-    _log.error("reload refused, nothing changes: %s", why)
 
 
 def _handed_over(file: LogFile) -> handover.LogFile:

@@ -20,7 +20,10 @@ from pathlib import Path
 import pytest
 
 from prefork import __version__, config, reference
-from prefork.errors import PreforkError
+from prefork.ctl import main as ctl
+from prefork.ctl.failure import EXIT_STATUS as CTL_EXIT_STATUS
+from prefork.ctl.failure import CtlError
+from prefork.errors import PreforkError, UsageError
 from prefork.settings import TABLE, Settings
 from prefork.signals import COMMANDS
 from tests.support.clients import Client
@@ -49,7 +52,8 @@ def plain_man_page() -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "path"), [("man", "man/prefork.1"), ("conf", "conf/prefork.toml")]
+    ("text", "path"),
+    [("man", "man/prefork.1"), ("ctl", "man/preforkctl.1"), ("conf", "conf/prefork.toml")],
 )
 def test_the_committed_file_is_what_the_code_makes(text: str, path: str) -> None:
     made = subprocess.run(
@@ -122,18 +126,32 @@ def test_the_man_page_says_what_a_signal_does(number: signal.Signals) -> None:
 
 def test_the_man_page_explains_every_exit_status() -> None:
     codes = {0, PreforkError.exit_code}
-    codes |= {error.exit_code for error in PreforkError.__subclasses__()}
+    codes |= {error.exit_code for error in PreforkError.__subclasses__() if error is not CtlError}
     assert set(reference.EXIT_STATUS) == codes
 
 
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
-def test_the_man_page_is_clean_but_for_a_missing_date() -> None:
+@pytest.mark.parametrize("page", [reference.man_page(), reference.ctl_man_page()], ids=["1", "ctl"])
+def test_the_man_page_is_clean_but_for_a_missing_date(page: str) -> None:
     """It has the version instead, as the same code is to make the same page on any day."""
-    found = subprocess.run(
-        ["mandoc", "-T", "lint"], input=reference.man_page(), capture_output=True, text=True
-    ).stdout
-    assert [line for line in found.splitlines() if "missing date" not in line] == []
-    assert f"prefork {__version__}" in reference.man_page()
+    found = subprocess.run(["mandoc", "-T", "lint"], input=page, capture_output=True, text=True)
+    assert [line for line in found.stdout.splitlines() if "missing date" not in line] == []
+    assert f"prefork {__version__}" in page
+
+
+def test_the_page_of_preforkctl_has_each_command_option_and_exit_status() -> None:
+    page = reference.ctl_man_page().replace(r"\-", "-")
+    for command in ctl.COMMANDS:
+        assert f"\\fB{command}\\fR" in page
+    for option in ("--wait", "--quick", "--socket", "--pidfile", "--pid", "--json", "--timeout"):
+        assert f"\\fB{option}\\fR" in page
+    codes = {error.exit_code for error in all_errors(CtlError)} | {0, UsageError.exit_code}
+    assert set(CTL_EXIT_STATUS) == codes
+    assert all(f"\\fB{code}\\fR" in page for code in codes)
+
+
+def all_errors(kind: type[PreforkError]) -> set[type[PreforkError]]:
+    return {kind}.union(*(all_errors(each) for each in kind.__subclasses__()))
 
 
 # The Procfile.

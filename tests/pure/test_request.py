@@ -280,6 +280,23 @@ def test_many_upgrades_in_one_piece_are_many_requests() -> None:
     assert len(parse(upgrade * 60).requests) == 60
 
 
+def test_what_is_behind_a_request_for_an_upgrade_is_kept() -> None:
+    parser = RequestParser(TEMPLATE, PEER, LIMITS)
+    upgrade = head("Connection: upgrade", "Upgrade: x")
+    parser.feed(upgrade[:20])
+    parser.feed(upgrade[20:] + upgrade + head() + b"GET /rest")
+    behind = [None if each.behind is None else bytes(each.behind) for each in parser.requests]
+    rest = head() + b"GET /rest"
+    assert behind == [upgrade + rest, rest, None]
+
+
+def test_what_is_behind_another_request_is_not() -> None:
+    for data in (head("Upgrade: x"), GOOD["upgrade with a body"]):
+        parser = RequestParser(TEMPLATE, PEER, LIMITS)
+        parser.feed(data)
+        assert parser.requests[0].behind is None
+
+
 def test_the_phase_tells_what_has_arrived() -> None:
     parser = RequestParser(TEMPLATE, PEER, LIMITS)
     phases = [parser.phase]
