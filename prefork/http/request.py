@@ -194,6 +194,9 @@ class RequestParser:
     def close(self) -> None:
         """Drop the parser, which refers back to this object: no cycle is left to collect."""
         del self._parser
+        # A body that is read while it arrives knows its connection; the environ knows the body.
+        self._body = None
+        self._head = _NOTHING
 
     # The parts.
 
