@@ -148,6 +148,7 @@ class RequestParser:
         self._kept = b""
         # The last bytes that were parsed, in which an empty line may have begun.
         self._last = b""
+        self._body: Body | Stream | None = None
         # Bytes of a body that have not arrived, where that is known.
         self._left = 0
         # Whether the last request has come: what follows it means nothing (RFC 9112, section 9.6).
@@ -265,7 +266,7 @@ class RequestParser:
         self._environ = environ = self._template.copy()
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = self._peer
         self._repeated = ()
-        self._body: Body | Stream | None = None
+        self._body = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         try:
