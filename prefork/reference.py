@@ -24,6 +24,7 @@ from prefork.config import parser, value_toml
 from prefork.ctl.failure import EXIT_STATUS as CTL_EXIT_STATUS
 from prefork.ctl.main import parser as ctl_parser
 from prefork.errors import BootError, PreforkError, UsageError
+from prefork.hooks import HOOKS
 from prefork.settings import TABLE, Group, Setting
 from prefork.signals import COMMANDS, Command
 
@@ -81,6 +82,22 @@ _ENVIRONMENT = {
     "PREFORK_*": "The setting of that name, as in `PREFORK_LOG_LEVEL=debug`. Several values are "
     "separated by commas; those of `PREFORK_ENV` have the form KEY=VALUE.",
 }
+
+_ABOUT_HOOKS = """\
+A table `[hooks]`, or `--hook`, names functions that are called at these moments:
+
+    [hooks]
+    post_fork = "mysite.hooks:post_fork"
+    child_exit = "gunicorn.conf.py:child_exit"
+
+A path of a file is relative to where the workers run. The master never runs code that is not its
+own: what happens to it is told in a process that is forked for the call, as the user that the
+workers run as, and killed after a minute. There are `server.pid`, `server.address`,
+`server.num_workers`, `worker.pid`, `worker.slot`, `worker.generation`, and of both `cfg`, the
+settings, and `log`, a logger. A request has `method`, `uri`, `path`, `query`, `headers` and
+`remote_addr`; a response `status`, `status_code`, `headers` and `sent`, in bytes. A function of a
+new worker that raises ends its boot, and so a reload.
+"""
 
 _TO_A_WORKER = """\
 A worker that gets `SIGTERM` is replaced first; then it finishes its requests and exits.
@@ -234,6 +251,7 @@ def man_page() -> str:
         "DESCRIPTION": _prose(_DESCRIPTION),
         "OPTIONS": _options(),
         "CONFIGURATION FILE": _prose(_CONFIGURATION),
+        "HOOKS": [*_prose(_ABOUT_HOOKS), *_list(_hooks())],
         "ENVIRONMENT": _list(_ENVIRONMENT),
         "SIGNALS": [*_list(_signals()), ".PP", *_prose(_TO_A_WORKER)],
         "EXIT STATUS": _list(exits),
@@ -304,7 +322,7 @@ def _actions(command: argparse.ArgumentParser) -> Iterator[str]:
 def _options() -> Iterator[str]:
     actions = {action.dest: action for action in parser()._actions}
     for dest, action in actions.items():
-        if dest not in TABLE and dest != "APP":
+        if dest not in TABLE and dest not in ("APP", "ignored"):
             yield from _item(_synopsis(action), _sentence(action.help or ""))
     for group in Group:
         yield f".SS {_escaped(group.value)}"
@@ -337,6 +355,13 @@ def _signals() -> dict[str, str]:
     return {", ".join(names[command]): _sentence(command.value) for command in names}
 
 
+def _hooks() -> dict[str, str]:
+    return {
+        f"{name}({', '.join(hook.arguments)})": f"{hook.when} Called {hook.place.value}."
+        for name, hook in HOOKS.items()
+    }
+
+
 def _list(items: Mapping[str, str]) -> Iterator[str]:
     for term, text in items.items():
         yield from _item(rf"\fB{_escaped(term)}\fR", text)
@@ -351,12 +376,17 @@ def _prose(text: str) -> Iterator[str]:
         if number:
             yield ".PP"
         if paragraph.startswith("    "):
-            yield from (".RS 4", ".EX", _escaped(paragraph.strip()), ".EE", ".RE")
+            yield from (".RS 4", ".EX", *_command(paragraph), ".EE", ".RE")
             continue
         bold = re.sub(r"`(.*?)`", r"\\fB\1\\fR", _escaped(paragraph), flags=re.DOTALL)
         for line in _wrapped(bold, _MAN_WIDTH):
             # A line that begins with a dot would be a command.
             yield rf"\&{line}" if line.startswith(".") else line
+
+
+def _command(paragraph: str) -> Iterator[str]:
+    for line in textwrap.dedent(paragraph).splitlines():
+        yield _escaped(line)
 
 
 def _escaped(text: str) -> str:

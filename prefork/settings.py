@@ -48,6 +48,22 @@ class Option:
     parse: Callable[[str], object] | None = None
 
 
+# As gunicorn calls them.
+_KINDS = {"gthread": "threads"}
+
+
+def _kind(text: str) -> str:
+    return _KINDS.get(text, text)
+
+
+# As the module ssl numbers them, and gunicorn.
+_VERIFY = {"0": "none", "1": "optional", "2": "required"}
+
+
+def _verify(text: str) -> str:
+    return _VERIFY.get(text, text)
+
+
 def _octal(text: str) -> int:
     try:
         return int(text, 8)
@@ -119,6 +135,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Environment variables for the app; repeatable on the command line, a table in TOML.",
             ("-e", "--env"),
             metavar="KEY=VALUE",
+        ),
+    ] = field(default_factory=dict)
+
+    hooks: Annotated[
+        dict[str, str],
+        Option(
+            Group.APP,
+            "Functions to call at certain moments, each as module:function or file.py:function; "
+            "a table in TOML. The names and arguments are gunicorn's: see HOOKS.",
+            ("--hook",),
+            metavar="NAME=FUNCTION",
         ),
     ] = field(default_factory=dict)
 
@@ -210,6 +237,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "many requests at a time as there are threads. gevent: a greenlet for each request, "
             "the standard library patched. sync with more than one thread is threads.",
             ("-k", "--worker-class"),
+            parse=_kind,
         ),
     ] = "sync"
     preload: Annotated[
@@ -425,6 +453,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             Group.TLS,
             "Whether clients are asked for a certificate, and whether they have to have one. The "
             "app finds it in the environ, as SSL_CLIENT_CERT.",
+            ("--tls-verify", "--cert-reqs"),
+            parse=_verify,
         ),
     ] = "none"
     tls_min_version: Annotated[

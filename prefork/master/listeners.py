@@ -26,6 +26,9 @@ _TCP = re.compile(
 )
 # Of those that systemd takes, the ones that are no numbers.
 _NAME = re.compile(r"[A-Za-z][!-9;-~]{0,254}\Z")
+# Without a port only what can't be meant as anything else.
+_ADDRESS = re.compile(r"(?:https?://)?(?:\[[0-9a-fA-F:.]+\]|[0-9]+(?:\.[0-9]+){3})\Z")
+_DEFAULT_PORT = 8000
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def parse_address(text: str) -> Address:
             return InheritedAddress(int(number), text)
         if _NAME.match(number):
             return PassedAddress(number, text)
-    elif match := _TCP.match(text):
+    elif match := _TCP.match(f"{text}:{_DEFAULT_PORT}" if _ADDRESS.match(text) else text):
         port = int(match["port"])
         if port < 65536:
             host = match["ipv6"] or match["host"] or "0.0.0.0"

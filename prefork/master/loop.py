@@ -27,6 +27,7 @@ from prefork.master.condition import condition_of
 from prefork.master.control import Control
 from prefork.master.failures import Failures
 from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
+from prefork.master.hooks import Hooks
 from prefork.master.lending import Lending
 from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
@@ -106,6 +107,13 @@ class Master:
         births = Births(self._fleet, self._poller, surroundings, self._disown)
         failures = Failures()
         self._reloads = Reloads(self._fleet, failures)
+        self._hooks = Hooks(
+            lambda: self._settings[self._fleet.generation],
+            lambda: self._fleet.size,
+            tuple(map(str, listeners)),
+            logs,
+            self._disown,
+        )
         self._workers = Workers(
             self._fleet,
             self._lending,
@@ -114,6 +122,7 @@ class Master:
             births,
             failures,
             self._reloads,
+            self._hooks,
             self._adopt,
         )
         self._signals = signals
@@ -201,11 +210,18 @@ class Master:
         while self._terminators:
             self._turn()
         self._control.close()
+        self._finish_hooks()
+        self._hooks.call("on_exit", monotonic())
+        self._finish_hooks()
         signals.ignore()
         if self._fleet.failure:
             raise BootError(self._fleet.failure)
         _log.info("stopped")
         return 0
+
+    def _finish_hooks(self) -> None:
+        while self._hooks:
+            self._turn()
 
     def _turn(self) -> None:
         """One wait and what follows. An error of ours is logged: the master goes on."""
@@ -221,10 +237,12 @@ class Master:
             self._steering.deadline,
             self._stop_at,
             self._notifier.deadline,
+            self._hooks.deadline,
         )
         self._poller.wait(deadline - monotonic())
         now = monotonic()
         self._lending.expire(now)
+        self._hooks.expire(now)
         if self._stop_at <= now:
             self._stop(math.inf)
         if min(self._workers.deadline, self._notifier.deadline) <= now:
@@ -243,6 +261,7 @@ class Master:
         for pid, status in self._workers.reap():
             self._upgrade.exited(pid, status)
             self._terminators.exited(pid, status, monotonic())
+            self._hooks.exited(pid, status)
         for number in received:
             if number in COMMANDS:
                 _log.info("%s received", signal.Signals(number).name)
@@ -338,13 +357,15 @@ class Master:
                 _log.warning("%s has changed: that takes effect at a restart", name)
         if settings.tls_certificate and not self._first_settings.tls_certificate:
             _log.warning("[tls] is new: that takes effect at a restart")
-        size = self._size_after_reload(current, settings)
+        self._hooks.call("on_reload", now)
+        before, size = fleet.size, self._size_after_reload(current, settings)
         fleet.reload(size, now, settings.reload_bake, settings.preload)
         self._settings.clear()
         self._settings.update({fleet.generation: current, fleet.newest: settings})
         self._workers.deadline = now
         _log.info("reload to generation %d begun", fleet.newest)
         self._reloads.begun()
+        self._tell_size(before)
 
     def _want_upgrade(self) -> None:
         if self._fleet.goal is Goal.RUN and self._stop_at == math.inf:
@@ -425,8 +446,15 @@ class Master:
 
     def _scale(self, size: int) -> None:
         self._workers.deadline = 0.0
+        before = self._fleet.size
         self._fleet.scale(min(size, MOST_WORKERS))
         _log.info("%d workers wanted", self._fleet.size)
+        self._tell_size(before)
+
+    def _tell_size(self, before: int) -> None:
+        size = self._fleet.size
+        if size != before:
+            self._hooks.call("nworkers_changed", monotonic(), numbers=(size, before))
 
     def _stop_soon(self) -> None:
         """Stop; the first time, not before load balancers have had the time to notice."""

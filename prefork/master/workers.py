@@ -23,6 +23,7 @@ from prefork.master.connection import Connection
 from prefork.master.dispatch import Books, UnknownLoan
 from prefork.master.failures import Failure, Failures
 from prefork.master.fleet import Fleet, Goal
+from prefork.master.hooks import Hooks
 from prefork.master.lending import Lending
 from prefork.master.life import IN_THE_RING, Phase, Worker
 from prefork.master.link import Link, MoldLink, WorkerLink, describe_exit, describe_signal
@@ -30,7 +31,7 @@ from prefork.master.notices import notice
 from prefork.master.poller import READ, WRITE, Poller
 from prefork.master.pulse import Pulse
 from prefork.master.reloads import Reloads
-from prefork.master.steps import Dump, Kill, ReloadDone, Retire, Spawn, Step
+from prefork.master.steps import Dump, Kill, ReloadDone, Retire, Spawn, Started, Step
 from prefork.settings import Settings
 from prefork.wire import messages
 from prefork.wire.board import RETIRING, UNREADY
@@ -57,6 +58,7 @@ class Workers:
         births: brings them into being.
         failures: of the workers.
         reloads: is told of what happens to them.
+        hooks: are told when all serve, and when one has exited.
         adopt: called with the settings of a generation when all slots run it.
     """
 
@@ -69,6 +71,7 @@ class Workers:
         births: Births,
         failures: Failures,
         reloads: Reloads,
+        hooks: Hooks,
         adopt: Callable[[Settings], None],
     ) -> None:
         self._fleet = fleet
@@ -78,6 +81,7 @@ class Workers:
         self._births = births
         self._failures = failures
         self._reloads = reloads
+        self._hooks = hooks
         self._adopt = adopt
         self._pulse = Pulse()
         self._links: dict[Worker, Link] = {}
@@ -88,6 +92,7 @@ class Workers:
             Retire: self._retire,
             Dump: self._dump,
             Kill: self._kill,
+            Started: lambda step: hooks.call("when_ready", monotonic()),
             ReloadDone: lambda step: self._adopt(self._settings[step.generation]),
         }
         self._reports: Handlers = {
@@ -367,6 +372,7 @@ class Workers:
             _log.log(level, "%s %s after %d requests", worker, why, requests)
             self.requests_before += requests
             self._lending.bury(link, was_killed=worker.phase is Phase.DYING)
+            self._hooks.call("child_exit", monotonic(), worker=worker.id)
         else:
             _log.log(level, "%s %s", worker, why)
         if worker.phase in _ALIVE:

@@ -20,6 +20,7 @@ from prefork.wire.assignment import Assignment
 from prefork.wire.channel import ChannelClosed
 from prefork.worker.app import load_app
 from prefork.worker.greenlets import Greenlets
+from prefork.worker.hooks import Hooks
 from prefork.worker.kind import Kind
 from prefork.worker.mold import Mold
 from prefork.worker.patch import patch
@@ -119,8 +120,13 @@ def enter(settings: Settings) -> None:
 
 
 def _be_worker(assignment: Assignment, load: Callable[[], App]) -> int:
+    hooks = Hooks(assignment)
+    hooks.forked()
     kind = KINDS[worker_kind(assignment.settings)](assignment)
-    return Worker(assignment, kind).serve(load)
+    try:
+        return Worker(assignment, kind).serve(lambda: hooks.initialized(load()))
+    finally:
+        hooks.exiting()
 
 
 def _be_mold(assignment: Assignment) -> tuple[Assignment | None, App]:

@@ -16,6 +16,8 @@ FLOORS = [
     {"prefork", "prefork.errors"},
     {
         "prefork.cgroups",
+        "prefork.gunicorn",
+        "prefork.hooks",
         "prefork.networks",
         "prefork.readiness",
         "prefork.rundir",
@@ -30,6 +32,7 @@ FLOORS = [
     {"prefork.wsgi"},
     {"prefork.accesslog"},
     {"prefork.master", "prefork.tls", "prefork.worker"},
+    {"prefork.importing"},
     {"prefork.cli", "prefork.ctl", "prefork.demo"},
     {"prefork.reference"},
     {"prefork.__main__"},
