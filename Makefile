@@ -54,8 +54,8 @@ hostile: $(VENV)/.test tools ## measure a healthy client among 1000 slow ones, a
 	HOSTILE_CLIENTS=1000 HOSTILE_MIB=200 $(BIN)/pytest -s tests/served/test_hostile_clients.py $(ARGS)
 
 fuzz: $(VENV)/.fuzz ## look for requests that are not understood as they should be, for ten minutes
-	for property in requests heads introductions forwarded; do \
-		$(BIN)/python -m tests.fuzz $$property -max_total_time=$(or $(SECONDS),150) || exit 1; done
+	for property in requests limits heads introductions forwarded; do \
+		$(BIN)/python -m tests.fuzz $$property -max_total_time=$(or $(SECONDS),120) || exit 1; done
 
 mutations: $(VENV)/.test ## send a million mutated requests to every kind of worker
 	MUTATIONS=1000000 $(BIN)/pytest -s tests/served/test_mutations.py $(ARGS)

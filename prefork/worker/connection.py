@@ -165,8 +165,9 @@ class Connection(SocketTransport):
         try:
             self._parser.feed(data)
         except HTTPError as error:
-            # To be answered when what has come before it is.
-            self._refused = error
+            # To be answered when what has come before it is. What was raised has a traceback, which
+            # refers back to this connection: all would be left to the collector.
+            self._refused = HTTPError(error.status, error.why)
 
     def _proceed(self) -> None:
         """Serve what has been parsed, if anything has."""
