@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import importlib.util
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ from typing import NoReturn
 from prefork import __version__, config, hooks, log, pidfile, process, signals
 from prefork.accesslog import compile_format
 from prefork.errors import BootError, PreforkError, UsageError
+from prefork.finding import LOOKED_FOR
 from prefork.log import LogFile, Logs
 from prefork.master.door import open_door
 from prefork.master.forking import fork
@@ -23,10 +25,16 @@ from prefork.master.listeners import Listener, bind_all, parse_address
 from prefork.master.loop import Master
 from prefork.master.upgrade import Inheritance
 from prefork.networks import Networks
-from prefork.settings import Settings, worker_count, worker_kind
+from prefork.settings import Settings, home, worker_count, worker_kind
 from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
 from prefork.systemd import PassedSocket, passed_sockets
-from prefork.wire.assignment import Assignment, Forked, HookAssignment, TerminatorAssignment
+from prefork.wire.assignment import (
+    Assignment,
+    Forked,
+    HookAssignment,
+    TerminatorAssignment,
+    WatcherAssignment,
+)
 from prefork.wire.board import Board
 
 _log = logging.getLogger("prefork.master")
@@ -91,6 +99,8 @@ def _serve(be_master: Callable[[], int]) -> int:
         return _be_terminator(assignment)
     if isinstance(assignment, HookAssignment):
         return _be_hook(assignment)
+    if isinstance(assignment, WatcherAssignment):
+        return _be_watcher(assignment)
     return _be_worker(assignment)
 
 
@@ -101,7 +111,12 @@ def _check(settings: Settings) -> None:
         UsageError: they can't be used.
     """
     if not settings.app:
-        raise UsageError("no app given: prefork MODULE:ATTR, or app = '...' in the TOML file")
+        raise UsageError(
+            "no app given: prefork MODULE:ATTR, or app = '...' in the TOML file; nor is there one "
+            f"in {home(settings)}, where these were looked for: {LOOKED_FOR}"
+        )
+    if settings.reload and importlib.util.find_spec("watchfiles") is None:
+        raise UsageError("reload needs watchfiles: pip install 'prefork[dev]'", "reload")
     for text in settings.bind:
         parse_address(text)
     Networks(settings.proxy_allow_ips, "proxy_allow_ips")
@@ -236,6 +251,13 @@ def _be_hook(assignment: HookAssignment) -> int:
     from prefork.worker.hooks import main as be_hook
 
     return be_hook(assignment)
+
+
+def _be_watcher(assignment: WatcherAssignment) -> int:
+    # Here, not above: only this process has to do with files that change.
+    from prefork.watching import main as be_watcher
+
+    return be_watcher(assignment)
 
 
 def _call_first_hook(settings: Settings, logs: Logs) -> None:

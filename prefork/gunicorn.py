@@ -82,6 +82,9 @@ EQUALS = {
     "limit_request_fields": Equal("limit_request_fields", _limit),
     "limit_request_field_size": Equal("limit_request_field_size", _limit),
     "preload_app": Equal("preload"),
+    "reload": Equal("reload"),
+    "reload_engine": Equal("reload_engine"),
+    "reload_extra_files": Equal("reload_extra_files", _list),
     "chdir": Equal("chdir"),
     "raw_env": Equal("env", _environment),
     "pythonpath": Equal("pythonpath", _list),
@@ -119,7 +122,6 @@ _OF_ASGI = "WSGI only"
 _OF_HTTP2 = "HTTP/1.1 only: a proxy in front can speak HTTP/2"
 _OF_LOGS = "logs go to files and standard streams, for others to pass on"
 _OF_STATSD = "there is no StatsD"
-_OF_RELOAD = "send SIGHUP"
 _STRICT = "RFC 9112 is followed to the letter: what it forbids is refused"
 
 WITHOUT = {
@@ -169,9 +171,6 @@ WITHOUT = {
     "dirty_post_fork": (_LOSE, _OF_DIRTY),
     "dirty_worker_init": (_LOSE, _OF_DIRTY),
     "dirty_worker_exit": (_LOSE, _OF_DIRTY),
-    "reload": (_LOSE, _OF_RELOAD),
-    "reload_engine": (_LOSE, _OF_RELOAD),
-    "reload_extra_files": (_LOSE, _OF_RELOAD),
     "logconfig": (_LOSE, _OF_LOGS),
     "logconfig_dict": (_LOSE, _OF_LOGS),
     "logconfig_json": (_LOSE, _OF_LOGS),
@@ -209,7 +208,6 @@ _SPELLED = {
     "uwsgi_allow_ips": ("--uwsgi-allow-from",),
     "dirty_apps": ("--dirty-app",),
     "control_socket_disable": ("--no-control-socket",),
-    "reload_extra_files": ("--reload-extra-file",),
     "logconfig": ("--log-config",),
     "logconfig_json": ("--log-config-json",),
     "syslog": ("--log-syslog",),
@@ -222,7 +220,7 @@ _SWITCHES = {
     "enable_stdio_inheritance", "suppress_ragged_eofs", "do_handshake_on_connect",
     "http2_cleartext", "permit_obsolete_folding", "strip_header_spaces",
     "permit_unconventional_http_method", "permit_unconventional_http_version",
-    "casefold_http_method", "control_socket_disable", "reload", "syslog", "enable_backlog_metric",
+    "casefold_http_method", "control_socket_disable", "syslog", "enable_backlog_metric",
     "disable_redirect_access_to_syslog",
 }  # fmt: skip
 

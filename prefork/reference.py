@@ -247,7 +247,7 @@ def man_page() -> str:
     exits = {str(code): text for code, text in EXIT_STATUS.items()}
     sections: dict[str, Iterable[str]] = {
         "NAME": [r"prefork \- serve a WSGI app from worker processes"],
-        "SYNOPSIS": [r"\fBprefork\fR \fIAPP\fR [\fB\-c\fR \fIFILE\fR] [\fIoptions\fR]"],
+        "SYNOPSIS": [r"\fBprefork\fR [\fIAPP\fR] [\fB\-c\fR \fIFILE\fR] [\fIoptions\fR]"],
         "DESCRIPTION": _prose(_DESCRIPTION),
         "OPTIONS": _options(),
         "CONFIGURATION FILE": _prose(_CONFIGURATION),

@@ -367,6 +367,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "it, and the next slot is begun. If it dies meanwhile the reload is aborted.",
         ),
     ] = 0
+    reload: Annotated[
+        bool,
+        Option(
+            Group.RELOAD,
+            "For development: reload when a Python file below chdir or pythonpath changes, and "
+            "show why an app can't be imported in its place, in the browser too, until it can. "
+            "Needs watchfiles: pip install 'prefork[dev]'.",
+            ("--reload",),
+        ),
+    ] = False
+    reload_extra_files: Annotated[
+        list[str],
+        Option(
+            Group.RELOAD,
+            "Files of any kind that reload looks at as well; repeatable.",
+            ("--reload-extra-file",),
+            metavar="FILE,...",
+        ),
+    ] = field(default_factory=list)
+    reload_engine: Annotated[
+        Literal["auto", "inotify", "poll"],
+        Option(
+            Group.RELOAD,
+            "How reload watches. auto and inotify: the kernel tells of changes. poll: by looking, "
+            "for file systems that tell nothing, such as those of the network.",
+        ),
+    ] = "auto"
     drain_delay: Annotated[
         Seconds,
         Option(

@@ -35,6 +35,7 @@ from prefork.master.reloads import Reloads
 from prefork.master.snapshot import Snapshots
 from prefork.master.steering import Steering
 from prefork.master.upgrade import Upgrade
+from prefork.master.watcher import Watcher
 from prefork.master.workers import Workers
 from prefork.settings import MOST_WORKERS, Settings, idle_timeout, worker_count
 from prefork.signals import COMMANDS, Command, SignalPipe
@@ -114,6 +115,7 @@ class Master:
             logs,
             self._disown,
         )
+        self._watcher = Watcher(logs, self._disown)
         self._workers = Workers(
             self._fleet,
             self._lending,
@@ -196,12 +198,14 @@ class Master:
             Forked: in each worker, and mold, that is forked.
         """
         self._tell_limits(self._first_settings)
+        self._watcher.adopt(self._first_settings, monotonic())
         self._terminators.start(self._first_settings, monotonic())
         return self._serve()
 
     def _serve(self) -> int:
         while self._fleet.goal is not Goal.STOP or self._workers:
             self._turn()
+        self._watcher.stop()
         self._lending.stop()
         self._lending.end_waiting()
         while self._lending.lingering:
@@ -238,11 +242,13 @@ class Master:
             self._stop_at,
             self._notifier.deadline,
             self._hooks.deadline,
+            self._watcher.deadline,
         )
         self._poller.wait(deadline - monotonic())
         now = monotonic()
         self._lending.expire(now)
         self._hooks.expire(now)
+        self._watcher.expire(now)
         if self._stop_at <= now:
             self._stop(math.inf)
         if min(self._workers.deadline, self._notifier.deadline) <= now:
@@ -262,6 +268,7 @@ class Master:
             self._upgrade.exited(pid, status)
             self._terminators.exited(pid, status, monotonic())
             self._hooks.exited(pid, status)
+            self._watcher.exited(pid, status, monotonic())
         for number in received:
             if number in COMMANDS:
                 _log.info("%s received", signal.Signals(number).name)
@@ -385,8 +392,11 @@ class Master:
             seconds = self._settings[fleet.generation].listen_timeout
             self._upgrade.rehearse(self._hand_over(), seconds)
         else:
+            # The next program has its own.
+            self._watcher.stop()
             self._upgrade.execute(self._hand_over())
             # We are still here: what has waited for it goes on.
+            self._watcher.adopt(self._settings[fleet.generation], monotonic())
             self._workers.deadline = 0.0
 
     def _hand_over(self) -> handover.Handover:
@@ -415,6 +425,7 @@ class Master:
         self._tell_limits(settings)
         log.set_level(settings.log_level)
         process.title(settings, "master")
+        self._watcher.adopt(settings, monotonic())
 
     def _tell_limits(self, settings: Settings) -> None:
         for name in process.beyond_file_limit(settings):

@@ -78,8 +78,17 @@ class HookAssignment:
     numbers: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class WatcherAssignment:
+    """The watcher's place: the pid of the master, and what to watch."""
+
+    settings: Settings
+    logs: Logs
+    master: int
+
+
 # What a child of the master may be.
-Task = Assignment | TerminatorAssignment | HookAssignment
+Task = Assignment | TerminatorAssignment | HookAssignment | WatcherAssignment
 
 
 class Forked(BaseException):

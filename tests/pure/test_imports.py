@@ -16,6 +16,7 @@ FLOORS = [
     {"prefork", "prefork.errors"},
     {
         "prefork.cgroups",
+        "prefork.finding",
         "prefork.gunicorn",
         "prefork.hooks",
         "prefork.networks",
@@ -31,7 +32,7 @@ FLOORS = [
     {"prefork.wire"},
     {"prefork.wsgi"},
     {"prefork.accesslog"},
-    {"prefork.master", "prefork.tls", "prefork.worker"},
+    {"prefork.master", "prefork.tls", "prefork.watching", "prefork.worker"},
     {"prefork.importing"},
     {"prefork.cli", "prefork.ctl", "prefork.demo"},
     {"prefork.reference"},
@@ -77,8 +78,10 @@ NEVER_IN_THE_MASTER = {
     "httptools",
     "prefork.http",
     "prefork.tls",
+    "prefork.watching",
     "prefork.worker",
     "ssl",
+    "watchfiles",
 }
 
 
