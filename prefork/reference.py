@@ -125,6 +125,15 @@ The demo, with two workers:
 
     prefork prefork.demo:app -w 2
 
+The app of this directory (app.py, wsgi.py, main.py, or that of Django's manage.py), while it is
+being written:
+
+    prefork --reload
+
+Completion of both commands, in `~/.bashrc`; likewise for zsh and fish:
+
+    eval "$(python -m prefork.completion bash)"
+
 What a factory makes, on a unix socket:
 
     prefork 'mysite:make()' -b unix:/run/mysite.sock

@@ -35,7 +35,7 @@ FLOORS = [
     {"prefork.master", "prefork.tls", "prefork.watching", "prefork.worker"},
     {"prefork.importing"},
     {"prefork.cli", "prefork.ctl", "prefork.demo"},
-    {"prefork.reference"},
+    {"prefork.completion", "prefork.reference"},
     {"prefork.__main__"},
 ]
 PURE = [

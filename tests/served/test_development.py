@@ -61,7 +61,7 @@ def test_an_app_is_broken_and_mended_without_a_word_to_the_server(
     write(tmp_path, "import prefork\nprefork.ready()\n" + says(b"mended"))
     shows(server, b"mended")
     write(tmp_path, BROKEN)
-    shows(server, b"SyntaxError")
+    shows(server, b"nowhere_to_be_&lt;found&gt;")
     write(tmp_path, "import prefork\nprefork.ready()\n" + says(b"mended again"))
     shows(server, b"mended again")
 
