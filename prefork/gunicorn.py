@@ -52,10 +52,6 @@ def _verify(value: int) -> str:
     return _VERIFY[int(value)]
 
 
-def _log_file(value: str | None) -> str:
-    return value or ""
-
-
 @dataclass(frozen=True)
 class Equal:
     """What a setting is here: its name, and how its value is translated."""
@@ -93,7 +89,7 @@ EQUALS = {
     "forwarded_allow_ips": Equal("forwarded_allow_ips", _list),
     "proxy_protocol": Equal("proxy_protocol", _proxy_protocol),
     "proxy_allow_ips": Equal("proxy_allow_ips", _list),
-    "accesslog": Equal("access_log", _log_file),
+    "accesslog": Equal("access_log"),
     "access_log_format": Equal("access_log_format"),
     "errorlog": Equal("error_log"),
     "loglevel": Equal("log_level", str.lower),

@@ -32,7 +32,7 @@ FLOORS = [
     {"prefork.wsgi"},
     {"prefork.accesslog"},
     {"prefork.master", "prefork.tls", "prefork.worker"},
-    {"prefork.importing"},
+    {"prefork.beside", "prefork.importing"},
     {"prefork.cli", "prefork.ctl", "prefork.demo"},
     {"prefork.reference"},
     {"prefork.__main__"},
