@@ -16,7 +16,7 @@ endif
 
 BIN = $(VENV)/bin
 HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; command -v nginx && command -v haproxy && command -v spin && command -v gcc && \
-	command -v slowhttptest && command -v systemd-analyze) >/dev/null
+	command -v slowhttptest && command -v systemd-analyze && command -v pgrep) >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help run test check docs bench chaos hostile fuzz mutations tools clean
@@ -72,7 +72,7 @@ tools:
 	@$(HAS_TOOLS) || test "$$(id -u)" != 0 || { \
 		apt-get update && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y --no-install-recommends \
-		curl haproxy nginx-light openssl slowhttptest spin systemd gcc libc6-dev; \
+		curl haproxy nginx-light openssl procps slowhttptest spin systemd gcc libc6-dev; \
 	} || echo "Not all tools can be installed: the tests that need them will be skipped"
 
 $(VENV)/.test: EXTRA = [test]
