@@ -8,6 +8,7 @@ with the name of a file, as a comment, are there under that name for the other b
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from pathlib import Path
 import pytest
 
 from prefork import config, hooks
+from prefork.ctl.main import parser as ctl_parser
+from prefork.settings import TABLE
 from tests.support.machine import Machine
 from tests.support.nginx import find_nginx, needs_nginx
 from tests.support.server import PATIENCE, ROOT
@@ -123,6 +126,29 @@ def test_there_are_blocks_of_each_language_and_no_others() -> None:
 @pytest.mark.parametrize("line", NOT_RUN)
 def test_what_is_not_run_is_still_on_a_page(line: str) -> None:
     assert any(line in block.text.splitlines() for block in BLOCKS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_what_stands_beside_a_word_of_pm2s_is_one_of_ours() -> None:
+    for cell in second_cells((ROOT / "docs/pm2.md").read_text()):
+        for word in re.findall("`([^`]+)`", cell):
+            name, *arguments = shlex.split(word)
+            if name == "preforkctl":
+                ctl_parser().parse_args(arguments)
+            elif name == "prefork":
+                config.parse(arguments, {})
+            elif name not in ("systemctl", "journalctl", "tail"):
+                assert name in TABLE or name == "prefork.slot"
+
+
+def second_cells(text: str) -> list[str]:
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| ")]
+    return [row[2] for row in rows]
 
 
 def runnable() -> list[Block]:
