@@ -100,7 +100,7 @@ class Machine:
         for each in (self.home, self.app, directory / "root"):
             each.mkdir()
 
-    def run(self, script: str, seconds: float = 8 * PATIENCE) -> str:
+    def run(self, script: str, seconds: float = 20 * PATIENCE) -> str:
         """Run a script of the shell, which ends at the first failure: all that it writes, and what
         its last server has.
 
