@@ -15,7 +15,7 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 
 BIN = $(VENV)/bin
-HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; command -v nginx && command -v haproxy && command -v spin && command -v gcc && \
+HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; command -v nginx && command -v haproxy && command -v spin && command -v gcc && command -v promtool && \
 	command -v slowhttptest && command -v systemd-analyze) >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -62,13 +62,13 @@ clean: ## remove all that was made here
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The tests behind proxies, among slow clients, with systemd, and that of the model, skip without
-# these: root installs them.
+# The tests behind proxies, among slow clients, with systemd and Prometheus, and that of the model,
+# skip without these: root installs them.
 tools:
 	@$(HAS_TOOLS) || test "$$(id -u)" != 0 || { \
 		apt-get update && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y --no-install-recommends \
-		curl haproxy nginx-light openssl slowhttptest spin systemd gcc libc6-dev; \
+		curl haproxy nginx-light openssl prometheus slowhttptest spin systemd gcc libc6-dev; \
 	} || echo "Not all tools can be installed: the tests that need them will be skipped"
 
 $(VENV)/.test: EXTRA = [test]

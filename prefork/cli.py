@@ -18,12 +18,18 @@ from prefork.log import LogFile, Logs
 from prefork.master.handover import Handover, settings_of
 from prefork.master.listeners import Listener, bind_all, parse_address
 from prefork.master.loop import Master
+from prefork.master.observer import bind_metrics, check_metrics
 from prefork.master.upgrade import Inheritance
 from prefork.networks import Networks
 from prefork.settings import Settings, worker_count, worker_kind
 from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
 from prefork.systemd import PassedSocket, passed_sockets
-from prefork.wire.assignment import Assignment, Forked, TerminatorAssignment
+from prefork.wire.assignment import (
+    Assignment,
+    Forked,
+    ObserverAssignment,
+    TerminatorAssignment,
+)
 from prefork.wire.board import Board
 
 _log = logging.getLogger("prefork.master")
@@ -77,6 +83,8 @@ def _serve(be_master: Callable[[], int]) -> int:
     # Out of the handler: the master's stack, which the exception held, is gone.
     if isinstance(assignment, TerminatorAssignment):
         return _be_terminator(assignment)
+    if isinstance(assignment, ObserverAssignment):
+        return _be_observer(assignment)
     return _be_worker(assignment)
 
 
@@ -90,6 +98,7 @@ def _check(settings: Settings) -> None:
         raise UsageError("no app given: prefork MODULE:ATTR, or app = '...' in the TOML file")
     for text in settings.bind:
         parse_address(text)
+    check_metrics(settings)
     Networks(settings.proxy_allow_ips, "proxy_allow_ips")
     Networks(settings.forwarded_allow_ips, "forwarded_allow_ips")
     for setting in ("tls_certificate", "proxy_protocol"):
@@ -131,15 +140,18 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
         tls = bool(settings.tls_certificate)
         passed = passed_sockets(os.environ)
         listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner, tls, passed)
+        metrics = bind_metrics(settings)
         count = worker_count(settings, process.usable_cpus)
         workers = "worker" if count == 1 else "workers"
         what = f"{count} {worker_kind(settings)} {workers} for {settings.app}"
         _log.info("prefork %s: %s", __version__, what)
         for listener in listeners:
             _log.info("listening on %s", listener)
+        if metrics is not None:
+            _log.info("metrics at %s", metrics)
         _name_unused(passed, listeners)
         load = partial(_reloaded, namespace)
-        return Master(settings, load, listeners, Board(), logs, received).run()
+        return Master(settings, load, listeners, Board(), logs, received, metrics).run()
 
 
 def _name_unused(passed: list[PassedSocket], listeners: list[Listener]) -> None:
@@ -190,7 +202,8 @@ def _rebuilt(
     first = settings_of(state.first_settings)
     load = partial(_reloaded, namespace)
     listeners = [Listener.taken_over(each) for each in state.listeners]
-    master = Master(first, load, listeners, Board(state.board), logs, received)
+    metrics = Listener.taken_over(state.metrics) if state.metrics is not None else None
+    master = Master(first, load, listeners, Board(state.board), logs, received, metrics)
     master.take_over(state)
     return master
 
@@ -209,6 +222,13 @@ def _be_terminator(assignment: TerminatorAssignment) -> int:
     from prefork.tls.main import main as be_terminator
 
     return be_terminator(assignment)
+
+
+def _be_observer(assignment: ObserverAssignment) -> int:
+    # Here, not above: the master has no use for threads and HTTP.
+    from prefork.metrics.main import main as be_observer
+
+    return be_observer(assignment)
 
 
 def _check_certificates(settings: Settings) -> None:

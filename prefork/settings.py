@@ -30,6 +30,7 @@ class Group(Enum):
     LIMITS = "Limits on requests"
     PROCESS = "Process"
     LOG = "Logging"
+    METRICS = "Metrics"
 
 
 @dataclass(frozen=True)
@@ -527,6 +528,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Literal["debug", "info", "warning", "error", "critical"],
         Option(Group.LOG, "Least severity that is logged."),
     ] = "info"
+
+    metrics_bind: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "Address, as for bind, at which a process of its own serves /metrics for Prometheus, "
+            "/live and /ready. Needs prefork[metrics]. Default: none.",
+            metavar="ADDRESS",
+        ),
+    ] = ""
 
 
 @dataclass(frozen=True)

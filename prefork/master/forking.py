@@ -7,13 +7,18 @@ import socket
 from collections.abc import Callable
 
 from prefork import signals
-from prefork.wire.assignment import Assignment, Forked, TerminatorAssignment
+from prefork.wire.assignment import (
+    Assignment,
+    Forked,
+    ObserverAssignment,
+    TerminatorAssignment,
+)
 
 
 def fork(
     ours: socket.socket,
     disown: Callable[[], None],
-    assignment: Callable[[], Assignment | TerminatorAssignment],
+    assignment: Callable[[], Assignment | TerminatorAssignment | ObserverAssignment],
 ) -> int:
     """Fork a child.
 

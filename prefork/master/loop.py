@@ -20,13 +20,15 @@ import msgspec
 from prefork import __version__, log, process, signals
 from prefork.errors import BootError, PreforkError
 from prefork.log import LogFile, Logs
-from prefork.master import handover
+from prefork.master import census, handover
 from prefork.master.arrivals import Arrivals
 from prefork.master.births import Births
+from prefork.master.census import count
 from prefork.master.condition import condition_of
 from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
 from prefork.master.lending import Lending
 from prefork.master.listeners import Listener
+from prefork.master.observer import Observer
 from prefork.master.poller import Poller
 from prefork.master.upgrade import Upgrade
 from prefork.master.workers import Workers
@@ -35,6 +37,7 @@ from prefork.signals import COMMANDS, Command, SignalPipe
 from prefork.systemd import Notifier
 from prefork.wire.assignment import Surroundings
 from prefork.wire.board import Board
+from prefork.wire.facts import Counts, Facts
 from prefork.wire.gate import Gates
 from prefork.wire.messages import ReopenLogs
 
@@ -48,6 +51,7 @@ _FIXED = (
     "pidfile",
     "error_log",
     "access_log",
+    "metrics_bind",
 )
 
 _log = logging.getLogger("prefork.master")
@@ -63,6 +67,7 @@ class Master:
         board: where the workers will write.
         logs: where lines go.
         signals: receives those of `MASTER_SIGNALS`.
+        metrics: where these are to be served, bound and listening.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Master:
         board: Board,
         logs: Logs,
         signals: SignalPipe,
+        metrics: Listener | None,
     ) -> None:
         self._first_settings = settings
         # By generation: the one that serves, and the one that a reload is to bring.
@@ -82,6 +88,9 @@ class Master:
         self._board = board
         self._logs = logs
         self._poller = Poller()
+        self._counts = Counts()
+        # By those that were the master before an upgrade.
+        self._recalled_before = 0
         self._fleet = Fleet(worker_count(settings, process.usable_cpus), settings.preload)
         by_workers = settings.dispatch == "shared"
         limit = process.limit_connections(settings)
@@ -95,8 +104,15 @@ class Master:
         surroundings = Surroundings(os.getpid(), board, Gates(), infos, sockets, logs)
         births = Births(self._fleet, self._poller, surroundings, self._disown)
         self._workers = Workers(
-            self._fleet, self._lending, self._poller, self._settings, births, self._adopt
+            self._fleet,
+            self._lending,
+            self._poller,
+            self._settings,
+            births,
+            self._adopt,
+            self._counts,
         )
+        self._observer = Observer(metrics, settings, board, logs, self._facts, self._disown)
         self._signals = signals
         self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
         self._reload_wanted = False
@@ -128,6 +144,9 @@ class Master:
         books = self._workers.take_over(state.links)
         self._fleet.take_over(state.fleet, (link.worker for link in state.links))
         self._lending.take_over(state.lending, books)
+        self._counts.exits.update(state.counts.exits)
+        self._counts.reloads.update(state.counts.reloads)
+        self._recalled_before = state.counts.recalls
         self._terminators.take_over(state.terminators, self._settings[state.fleet.generation])
 
     def go_on(self, since: float) -> int:
@@ -171,7 +190,8 @@ class Master:
         while self._lending.lingering:
             self._turn()
         self._terminators.stop(monotonic())
-        while self._terminators:
+        self._observer.stop()
+        while self._terminators or self._observer:
             self._turn()
         signals.ignore()
         if self._fleet.failure:
@@ -192,6 +212,7 @@ class Master:
             self._lending.deadline(),
             self._stop_at,
             self._notifier.deadline,
+            self._observer.deadline,
         )
         self._poller.wait(deadline - monotonic())
         now = monotonic()
@@ -202,6 +223,9 @@ class Master:
             self._workers.reconcile()
             self._begin_reload(now)
             self._notify()
+            self._observer.expire(now)
+        elif self._observer.deadline <= now:
+            self._observer.expire(now)
         self._lending.send_loans()
         if self._upgrade.due:
             self._go_on_with_upgrade()
@@ -213,6 +237,7 @@ class Master:
         for pid, status in self._workers.reap():
             self._upgrade.exited(pid, status)
             self._terminators.exited(pid, status, monotonic())
+            self._observer.exited(pid, status, monotonic())
         for number in received:
             if number in COMMANDS:
                 _log.info("%s received", signal.Signals(number).name)
@@ -240,7 +265,7 @@ class Master:
         try:
             settings = self._load()
         except PreforkError as error:
-            _refused(str(error))
+            self._refuse(str(error))
             return
         if not self._terminators.outdated(settings):
             self._roll_out(settings)
@@ -250,11 +275,17 @@ class Master:
                 settings, now, partial(self._roll_out, settings), self._not_renewed
             )
         else:
-            _refused("there is no [tls] certificate any more, but addresses where TLS is spoken")
+            self._refuse(
+                "there is no [tls] certificate any more, but addresses where TLS is spoken"
+            )
 
     def _not_renewed(self, why: str) -> None:
-        _refused(why)
+        self._refuse(why)
         self._workers.deadline = 0.0  # another reload may have been asked for meanwhile
+
+    def _refuse(self, why: str) -> None:
+        count(self._counts.reloads, "refused")
+        _log.error("reload refused, nothing changes: %s", why)
 
     def _roll_out(self, settings: Settings) -> None:
         """Begin to replace the workers."""
@@ -297,7 +328,7 @@ class Master:
             self._workers.deadline = 0.0
 
     def _hand_over(self) -> handover.Handover:
-        fleet, logs = self._fleet, self._logs
+        fleet, logs, metrics = self._fleet, self._logs, self._observer.listener
         return handover.Handover(
             since=monotonic(),
             first_settings=msgspec.to_builtins(self._first_settings),
@@ -310,6 +341,8 @@ class Master:
             links=self._workers.hand_over(),
             lending=self._lending.hand_over(),
             terminators=self._terminators.hand_over(),
+            metrics=metrics.hand_over() if metrics is not None else None,
+            counts=self._counts,
         )
 
     def _adopt(self, settings: Settings) -> None:
@@ -381,6 +414,7 @@ class Master:
         _log.info("logs reopened")
         self._workers.tell(ReopenLogs(), [file.fd for file in files])
         self._terminators.tell(ReopenLogs(), [files[0].fd])
+        self._observer.reopen_logs(files[0].fd)
 
     def _disown(self) -> None:
         """In a forked worker: close all that Python objects here would close later on, when
@@ -390,6 +424,20 @@ class Master:
         self._workers.disown()
         self._terminators.disown()
         self._notifier.disown()
+        self._observer.disown()
+
+    def _facts(self, now: float) -> Facts:
+        stopping = self._stop_at < math.inf
+        self._counts.recalls = self._recalled_before + self._lending.recalls
+        return census.take(
+            now,
+            self._fleet,
+            self._workers,
+            self._lending,
+            self._listeners,
+            self._counts,
+            stopping,
+        )
 
     def _notify(self) -> None:
         """Tell who has started the service how it is."""
@@ -397,10 +445,6 @@ class Master:
         stopping = self._stop_at < math.inf
         condition = condition_of(self._fleet, self._reload_asked, reloading, stopping)
         self._notifier.tell(condition, monotonic())
-
-
-def _refused(why: str) -> None:
-    _log.error("reload refused, nothing changes: %s", why)
 
 
 def _handed_over(file: LogFile) -> handover.LogFile:

@@ -63,12 +63,24 @@ class TerminatorAssignment:
     logs: Logs
 
 
+@dataclass(frozen=True)
+class ObserverAssignment:
+    """The place of the process that serves metrics: who ends it by an end of the channel, what it
+    reads, and the listening socket."""
+
+    settings: Settings
+    channel: TerminatorChannel
+    board: Board
+    sock: socket.socket
+    logs: Logs
+
+
 class Forked(BaseException):
     """Raised in a new child of the master: it unwinds the master's stack, which is not the child's.
 
     Not an `Exception`, so that nothing between the fork and the command line stops it.
     """
 
-    def __init__(self, assignment: Assignment | TerminatorAssignment) -> None:
+    def __init__(self, assignment: Assignment | TerminatorAssignment | ObserverAssignment) -> None:
         super().__init__()
         self.assignment = assignment

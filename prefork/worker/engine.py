@@ -70,6 +70,8 @@ class Engine:
         self.alone = alone
         self.keeps_alive = service.keeps_alive
         self.access = service.access
+        # Where exchanges are counted, if anybody wants to know.
+        self.tally = row.tally if service.counted else None
         # Whether it has to be known when requests began.
         self.timed = service.timed
         self.request_timeout = service.request_timeout

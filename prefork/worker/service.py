@@ -63,6 +63,8 @@ class Service:
     timed: bool
     keeps_alive: bool
     access: AccessLogger | None
+    # Whether exchanges are counted in the tally.
+    counted: bool
 
 
 def service(assignment: Assignment, kind: Kind) -> Service:
@@ -71,6 +73,7 @@ def service(assignment: Assignment, kind: Kind) -> Service:
     access = None
     if assignment.surroundings.logs.access is not None:
         access = AccessLogger(settings.access_log_format, assignment.surroundings.logs.access)
+    counted = bool(settings.metrics_bind)
     return Service(
         kind=kind,
         entrances=_entrances(assignment, kind),
@@ -87,9 +90,10 @@ def service(assignment: Assignment, kind: Kind) -> Service:
         },
         pulse=standstill_timeout(settings) / 4,
         request_timeout=request_timeout(settings),
-        timed=access is not None or settings.request_timeout > 0,
+        timed=access is not None or counted or settings.request_timeout > 0,
         keeps_alive=settings.keepalive > 0,
         access=access,
+        counted=counted,
     )
 
 

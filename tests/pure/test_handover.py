@@ -25,8 +25,10 @@ from prefork.master.steps import Spawn
 from prefork.settings import Settings
 from prefork.wire import messages
 from prefork.wire.board import LOANS, ROW_SIZE, ROWS, LoanState
+from prefork.wire.facts import Counts
 from prefork.wire.identity import WorkerId
 from prefork.wire.introduction import Secure
+from prefork.wire.tally import BOUNDS
 
 NUMBERS = st.integers(-(1 << 63), (1 << 63) - 1)
 TIMES = st.floats(allow_nan=False)  # which would equal nothing, not even itself
@@ -126,6 +128,9 @@ HANDOVERS = st.builds(
             draining=st.booleans(),
         )
     ),
+    metrics=st.none()
+    | st.builds(handover.Listener, fd=NUMBERS, path=st.text(), identity=st.none()),
+    counts=st.builds(Counts),
 )
 
 
@@ -174,13 +179,15 @@ def an_example(**changes: Any) -> Handover:
             ),
         ),
         terminators=[handover.Terminator(4712, 25, [], draining=False)],
+        metrics=handover.Listener(27, "", None),
+        counts=Counts({"crash": 1}),
     )
     return msgspec.structs.replace(state, **changes)
 
 
 def test_a_handover_names_every_fd_that_it_is_about_but_no_standard_stream_that_is_a_log() -> None:
     listening_at_standard_input = {0}
-    assert an_example().fds() == {*range(10, 15), *range(20, 27)} | listening_at_standard_input
+    assert an_example().fds() == {*range(10, 15), *range(20, 28)} | listening_at_standard_input
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 10, -1])
@@ -204,11 +211,11 @@ def test_a_handover_of_another_version_is_refused_whatever_it_holds() -> None:
 def test_the_form_of_a_handover_is_that_of_its_version() -> None:
     """If this fails, what is handed over, said or written on the board has changed: raise VERSION,
     unless a master of before and one of now understand each other anyway, and note the digest."""
-    digests = {1: "4e8fc1f494c16938", 2: "ee3f76f1389e5793"}
+    digests = {1: "4e8fc1f494c16938", 2: "ee3f76f1389e5793", 3: "91acfe4d66aad5f5"}
     parts = [*vars(handover).values(), *vars(messages).values(), Books, WorkerId]
     records = {part.__name__: part.__annotations__ for part in parts if is_record(part)}
     states = [(state.name, state.value) for state in LoanState]
-    form = repr((sorted(records.items()), ROWS, ROW_SIZE, LOANS, states))
+    form = repr((sorted(records.items()), ROWS, ROW_SIZE, LOANS, BOUNDS, states))
     assert hashlib.sha256(form.encode()).hexdigest()[:16] == digests[handover.VERSION]
 
 

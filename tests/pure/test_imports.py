@@ -28,7 +28,7 @@ FLOORS = [
     {"prefork.wire"},
     {"prefork.wsgi"},
     {"prefork.accesslog"},
-    {"prefork.master", "prefork.tls", "prefork.worker"},
+    {"prefork.master", "prefork.metrics", "prefork.tls", "prefork.worker"},
     {"prefork.cli", "prefork.demo", "prefork.reference"},
     {"prefork.__main__"},
 ]
@@ -67,7 +67,9 @@ NEVER_IN_THE_MASTER = {
     "asyncio",
     "gevent",
     "httptools",
+    "prometheus_client",
     "prefork.http",
+    "prefork.metrics",
     "prefork.tls",
     "prefork.worker",
     "ssl",
