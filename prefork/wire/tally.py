@@ -8,7 +8,7 @@ another process, does so by `read`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -17,19 +17,23 @@ T = TypeVar("T")
 # Upper bounds of the buckets of durations, in seconds; there is one more for what takes longer.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# By the first digit of the status.
+# A row of counts for each first digit of a status, 0 for none: exchanges by bucket, and the answers
+# that no app has given.
 _CLASSES = 10
+_ROW = 16
 _BUCKETS = len(BOUNDS) + 1
-_SUM = _CLASSES + _BUCKETS
-_COUNTS = _SUM + 1
-TALLY_SIZE = 256
-_FOLDS = 31  # of the totals' tally only
+_OTHERS = _BUCKETS
+_COUNTS = _CLASSES * _ROW
+# The sum of the durations, in seconds; and, of the totals only, how often these were changed.
+_SUM = _COUNTS
+_FOLDS = _SUM + 1
+TALLY_SIZE = 1536
 
-_ZERO = ord("0")
 # Whoever folds has stopped in the middle of it if it is not done at so many looks.
 _LOOKS = 1000
 
-assert _COUNTS <= _FOLDS < TALLY_SIZE // 8
+assert _OTHERS < _ROW
+assert _FOLDS < TALLY_SIZE // 8
 
 
 class Tally:
@@ -41,18 +45,19 @@ class Tally:
 
     def __init__(self, memory: memoryview) -> None:
         self._counts = memory.cast("Q")
+        self._sum = memory[_SUM * 8 : _SUM * 8 + 8].cast("d")
 
     def count(self, status: str, seconds: float) -> None:
         """Count an exchange that has ended: its status, empty if it had none, and duration."""
-        counts = self._counts
+        at = bisect_left(BOUNDS, seconds)
         if status:
-            counts[ord(status[0]) - _ZERO] += 1
-        counts[_CLASSES + bisect_left(BOUNDS, seconds)] += 1
-        counts[_SUM] += int(seconds * 1e6)
+            at += (ord(status[0]) & 15) << 4  # the digit, and the length of a row
+        self._counts[at] += 1
+        self._sum[0] += seconds
 
     def answered(self, status: int) -> None:
         """Count an answer that no app has given."""
-        self._counts[status // 100] += 1
+        self._counts[status // 100 * _ROW + _OTHERS] += 1
 
     @contextmanager
     def folding(self) -> Iterator[None]:
@@ -65,8 +70,11 @@ class Tally:
         """Add what another has counted, which begins anew then."""
         counts, others = self._counts, other._counts
         for at in range(_COUNTS):
-            counts[at] += others[at]
-            others[at] = 0
+            if others[at]:
+                counts[at] += others[at]
+                others[at] = 0
+        self._sum[0] += other._sum[0]
+        other._sum[0] = 0.0
 
     def read(self, of: Callable[[], T]) -> T:
         """What `of` gives while nothing is folded into this one."""
@@ -79,16 +87,18 @@ class Tally:
         return found
 
     @property
-    def classes(self) -> Sequence[int]:
+    def classes(self) -> list[int]:
         """How many answers there were, by the first digit of their status."""
-        return self._counts[:_CLASSES].tolist()
+        counts = self._counts.tolist()
+        return [sum(counts[at : at + _ROW]) for at in range(0, _COUNTS, _ROW)]
 
     @property
-    def buckets(self) -> Sequence[int]:
+    def buckets(self) -> list[int]:
         """How many exchanges have ended, by duration: up to each of `BOUNDS`, and longer."""
-        return self._counts[_CLASSES:_SUM].tolist()
+        counts = self._counts.tolist()
+        return [sum(counts[at:_COUNTS:_ROW]) for at in range(_BUCKETS)]
 
     @property
     def seconds(self) -> float:
         """The sum of their durations."""
-        return self._counts[_SUM] / 1e6
+        return self._sum[0]
