@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
-from prefork import __version__, config, log, pidfile, process, signals
+from prefork import __version__, config, log, pidfile, process, signals, statsd
 from prefork.accesslog import compile_format
 from prefork.errors import PreforkError, UsageError
 from prefork.log import LogFile, Logs
@@ -99,6 +99,8 @@ def _check(settings: Settings) -> None:
     for text in settings.bind:
         parse_address(text)
     check_metrics(settings)
+    if settings.statsd_host:
+        statsd.check(settings.statsd_host)
     Networks(settings.proxy_allow_ips, "proxy_allow_ips")
     Networks(settings.forwarded_allow_ips, "forwarded_allow_ips")
     for setting in ("tls_certificate", "proxy_protocol"):

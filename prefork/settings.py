@@ -538,6 +538,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             metavar="ADDRESS",
         ),
     ] = ""
+    statsd_host: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "Where StatsD listens, HOST:PORT or unix://PATH: it gets gunicorn's metrics, in "
+            "datagrams. Default: nowhere.",
+            metavar="ADDRESS",
+        ),
+    ] = ""
+    statsd_prefix: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "What each name told to StatsD begins with, before a dot. Default: nothing.",
+            metavar="PREFIX",
+        ),
+    ] = ""
+    dogstatsd_tags: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "Tags that go with all that is told to StatsD, in DogStatsD's way. Default: none.",
+            metavar="KEY:VALUE,...",
+        ),
+    ] = ""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from prefork.master.lending import Lending
 from prefork.master.listeners import Listener
 from prefork.master.observer import Observer
 from prefork.master.poller import Poller
+from prefork.master.telling import Telling
 from prefork.master.upgrade import Upgrade
 from prefork.master.workers import Workers
 from prefork.settings import MOST_WORKERS, Settings, idle_timeout, worker_count
@@ -52,6 +53,9 @@ _FIXED = (
     "error_log",
     "access_log",
     "metrics_bind",
+    "statsd_host",
+    "statsd_prefix",
+    "dogstatsd_tags",
 )
 
 _log = logging.getLogger("prefork.master")
@@ -113,6 +117,7 @@ class Master:
             self._counts,
         )
         self._observer = Observer(metrics, settings, board, logs, self._facts, self._disown)
+        self._telling = Telling(settings, self._fleet)
         self._signals = signals
         self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
         self._reload_wanted = False
@@ -213,6 +218,7 @@ class Master:
             self._stop_at,
             self._notifier.deadline,
             self._observer.deadline,
+            self._telling.deadline,
         )
         self._poller.wait(deadline - monotonic())
         now = monotonic()
@@ -226,6 +232,7 @@ class Master:
             self._observer.expire(now)
         elif self._observer.deadline <= now:
             self._observer.expire(now)
+        self._telling.expire(now)
         self._lending.send_loans()
         if self._upgrade.due:
             self._go_on_with_upgrade()
@@ -425,6 +432,7 @@ class Master:
         self._terminators.disown()
         self._notifier.disown()
         self._observer.disown()
+        self._telling.disown()
 
     def _facts(self, now: float) -> Facts:
         stopping = self._stop_at < math.inf

@@ -184,6 +184,8 @@ class Connection(SocketTransport):
             engine.access.log(exchange, now - exchange.began)
         if engine.tally is not None:
             engine.tally.count(exchange.status, now - exchange.began)
+        if engine.statsd is not None:
+            engine.statsd.request(exchange.status, now - exchange.began)
         if not exchange.complete:
             self._break_off(exchange)
         elif self._outbound is not None:

@@ -247,3 +247,56 @@ def test_the_dashboard_shows_only_metrics_that_there_are(serve: Serve) -> None:
     described = set(re.findall(r"`(prefork_\w+)`", (ROOT / "DESIGN.md").read_text()))
     families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in served}
     assert described == families
+
+
+# StatsD.
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_statsd_hears_what_gunicorn_would_tell(serve: Serve, kind: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(PATIENCE)
+        server = serve(
+            APP,
+            workers=2,
+            worker_class=kind,
+            statsd_host=f"127.0.0.1:{receiver.getsockname()[1]}",
+            statsd_prefix="shop",
+            dogstatsd_tags="env:test,az:b",
+        )
+        with server.client() as client:
+            for _ in range(200):
+                client.ask("/environ")
+            assert client.ask("/nowhere").status == 500
+        told: list[str] = []
+        wanted = {
+            "shop.gunicorn.requests:1|c|#env:test,az:b": 201,
+            "shop.gunicorn.request.status.200:1|c|#env:test,az:b": 200,
+            "shop.gunicorn.request.status.500:1|c|#env:test,az:b": 1,
+            "shop.gunicorn.log.exception:1|c|#env:test,az:b": 1,
+        }
+        while any(told.count(line) < count for line, count in wanted.items()):
+            datagram = receiver.recv(65536)
+            assert len(datagram) <= 1432
+            told += datagram.decode().splitlines()
+        assert {line: told.count(line) for line in wanted} == wanted
+        timer = re.compile(r"shop\.gunicorn\.request\.duration:\d+\.\d{3}\|ms\|#env:test,az:b")
+        assert len([line for line in told if timer.fullmatch(line)]) == 201
+        while "shop.gunicorn.workers:2|g|#env:test,az:b" not in told:
+            told += receiver.recv(65536).decode().splitlines()
+
+
+def test_a_statsd_that_is_nowhere_stops_nobody(serve: Serve) -> None:
+    server = serve(APP, workers=1, statsd_host="127.0.0.1:9")
+    with server.client() as client:
+        assert [client.ask("/environ").status for _ in range(100)] == [200] * 100
+    server.reload()
+    assert server.stop() == 0
+    assert "ERROR" not in server.log
+
+
+def test_a_statsd_host_that_is_no_address_is_refused(start: Serve) -> None:
+    server = start(APP, statsd_host="localhost")
+    assert server.wait() == 2
+    assert "statsd_host = localhost: expected HOST:PORT" in server.log
