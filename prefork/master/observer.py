@@ -126,7 +126,7 @@ class Observer:
         if pid != self._pid:
             return
         self._pid = 0
-        self.disown()
+        self._close_channel()
         if self._ended:
             return
         _log.error("metrics pid=%d %s", pid, describe_exit(status))
@@ -149,25 +149,37 @@ class Observer:
             self._listener.close()
 
     def disown(self) -> None:
-        """Let go of the channel, in a forked child, too."""
+        """In a forked child: close what Python objects hold."""
+        self._close_channel()
+        if self._listener is not None:
+            self._listener.sock.close()
+
+    def _close_channel(self) -> None:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
 
     def _spawn(self, sock: socket.socket, now: float) -> None:
         try:
-            ours, theirs = channel.pair()
+            copy = sock.dup()
         except OSError as error:
             self._not_spawned(error, now)
             return
         try:
-            self._pid = fork(ours, self._disown, partial(self._assignment, theirs, sock))
+            ours, theirs = channel.pair()
+        except OSError as error:
+            copy.close()
+            self._not_spawned(error, now)
+            return
+        try:
+            self._pid = fork(ours, self._disown, partial(self._assignment, theirs, copy))
         except OSError as error:
             ours.close()
             self._not_spawned(error, now)
             return
         finally:
             theirs.close()
+            copy.close()
         self._channel = Channel(ours, messages.decode_report)
         _log.info("metrics pid=%d spawned", self._pid)
 
@@ -177,6 +189,7 @@ class Observer:
 
     def _assignment(self, theirs: socket.socket, sock: socket.socket) -> ObserverAssignment:
         """In the child: what it is to be."""
+        listening = socket.socket(fileno=sock.detach())
         end = socket.socket(fileno=theirs.detach())
         mine: TerminatorChannel = Channel(end, messages.decode_terminator_command)
-        return ObserverAssignment(self._settings, mine, self._board, sock, self._logs)
+        return ObserverAssignment(self._settings, mine, self._board, listening, self._logs)

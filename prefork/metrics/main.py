@@ -35,8 +35,8 @@ def main(assignment: ObserverAssignment) -> int:
     try:
         process.become(*process.user_and_group(assignment.settings))
         server = Server(assignment.sock, Exposition(assignment.board))
-        Thread(target=server.serve_forever, daemon=True).start()
-        _obey(assignment)
+        Thread(target=_obey, args=(assignment, server), daemon=True).start()
+        server.serve_forever()
     except PreforkError as error:
         _log.error("%s", error)
         return error.exit_code
@@ -48,7 +48,7 @@ def main(assignment: ObserverAssignment) -> int:
     return 0
 
 
-def _obey(assignment: ObserverAssignment) -> None:
+def _obey(assignment: ObserverAssignment, server: Server) -> None:
     """Do what the master sends, until it is gone."""
     channel = assignment.channel
     poller = poll()
@@ -59,3 +59,4 @@ def _obey(assignment: ObserverAssignment) -> None:
             for command, fds in channel.receive():
                 if isinstance(command, ReopenLogs):
                     assignment.logs.adopt(fds)
+    server.shutdown()

@@ -52,8 +52,9 @@ class Server(ThreadingMixIn, BaseServer):
         """Accept a client."""
         client, address = self._sock.accept()
         client.settimeout(PATIENCE)
-        if len(self._clients) >= MOST_CLIENTS:
-            _drop(next(iter(self._clients)))
+        clients = list(self._clients)  # which their threads take themselves off
+        if len(clients) >= MOST_CLIENTS:
+            _drop(clients[0])
         self._clients[client] = monotonic()
         return client, address
 

@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients import Client, raw
 from tests.support.modes import KINDS
-from tests.support.server import PATIENCE, ROOT, Server, alive, eventually
+from tests.support.server import PATIENCE, ROOT, Server, alive, eventually, fds, listening_inode
 
 APP = "tests.apps.probe:app"
 SAMPLE = re.compile(r"(?P<name>[a-z_]+(?:\{[^}]*\})?) (?P<value>\S+)")
@@ -102,6 +102,13 @@ def test_what_is_under_way_is_told(serve: Serve) -> None:
         held.request("GET", "/hold?a")
         eventually((server.directory / "a.begun").exists, "the request to begin")
         metrics = until(server, 'prefork_connections{state="lent"}', 1)
+        with observer(server) as client:
+            inode = listening_inode(client.port)
+        # Only two have the socket at which metrics are served.
+        (worker,) = server.workers().values()
+        assert inode in fds(server.pid).values()
+        assert inode in fds(spawned(server)).values()
+        assert inode not in fds(worker).values()
         assert metrics["prefork_requests_in_flight"] == 1
         assert metrics['prefork_worker_resident_memory_bytes{slot="1"}'] > 1 << 20
         waiting.connect()
