@@ -36,10 +36,12 @@ check: $(VENV)/.check ## lint, check the types, and that the generated files are
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict prefork benchmarks
 	$(BIN)/python -m prefork.reference man | diff -u man/prefork.1 -
+	$(BIN)/python -m prefork.reference ctl | diff -u man/preforkctl.1 -
 	$(BIN)/python -m prefork.reference conf | diff -u conf/prefork.toml -
 
-docs: $(VENV)/.run ## write man/prefork.1 and conf/prefork.toml from the settings table
+docs: $(VENV)/.run ## write the man pages and conf/prefork.toml from the settings table
 	$(BIN)/python -m prefork.reference man >$(VENV)/man && mv $(VENV)/man man/prefork.1
+	$(BIN)/python -m prefork.reference ctl >$(VENV)/man && mv $(VENV)/man man/preforkctl.1
 	$(BIN)/python -m prefork.reference conf >$(VENV)/conf && mv $(VENV)/conf conf/prefork.toml
 
 bench: ## measure prefork beside its peers, and rewrite the figures
@@ -52,8 +54,8 @@ hostile: $(VENV)/.test tools ## measure a healthy client among 1000 slow ones, a
 	HOSTILE_CLIENTS=1000 HOSTILE_MIB=200 $(BIN)/pytest -s tests/served/test_hostile_clients.py $(ARGS)
 
 fuzz: $(VENV)/.fuzz ## look for requests that are not understood as they should be, for ten minutes
-	for property in requests heads introductions forwarded; do \
-		$(BIN)/python -m tests.fuzz $$property -max_total_time=$(or $(SECONDS),150) || exit 1; done
+	for property in requests limits heads introductions forwarded; do \
+		$(BIN)/python -m tests.fuzz $$property -max_total_time=$(or $(SECONDS),120) || exit 1; done
 
 mutations: $(VENV)/.test ## send a million mutated requests to every kind of worker
 	MUTATIONS=1000000 $(BIN)/pytest -s tests/served/test_mutations.py $(ARGS)

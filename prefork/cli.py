@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
-from prefork import __version__, config, log, pidfile, process, signals, statsd
+from prefork import __version__, config, hooks, log, pidfile, process, signals, statsd
 from prefork.accesslog import compile_format
-from prefork.errors import PreforkError, UsageError
+from prefork.errors import BootError, PreforkError, UsageError
 from prefork.log import LogFile, Logs
+from prefork.master.door import open_door
+from prefork.master.forking import fork
 from prefork.master.handover import Handover, settings_of
+from prefork.master.link import describe_exit
 from prefork.master.listeners import Listener, bind_all, parse_address
 from prefork.master.loop import Master
 from prefork.master.observer import bind_metrics, check_metrics
@@ -27,6 +30,7 @@ from prefork.systemd import PassedSocket, passed_sockets
 from prefork.wire.assignment import (
     Assignment,
     Forked,
+    HookAssignment,
     ObserverAssignment,
     TerminatorAssignment,
 )
@@ -50,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         namespace = config.parse(arguments, os.environ)
         if inheritance is not None and not inheritance.rehearsal:
             return _serve(partial(_take_over, namespace, inheritance))
+        if namespace.import_gunicorn is not None:
+            return _import(namespace.import_gunicorn)
         loaded = config.load(namespace, os.environ)
         if namespace.print_config:
             print(loaded.as_toml(), end="")
@@ -61,6 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PreforkError as error:
         print(f"prefork: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def _import(location: str) -> int:
+    from prefork.importing import translate
+
+    print(translate(location).as_toml(), end="")
+    return 0
 
 
 def _run(namespace: argparse.Namespace, settings: Settings, rehearsal: Inheritance | None) -> int:
@@ -85,6 +98,8 @@ def _serve(be_master: Callable[[], int]) -> int:
         return _be_terminator(assignment)
     if isinstance(assignment, ObserverAssignment):
         return _be_observer(assignment)
+    if isinstance(assignment, HookAssignment):
+        return _be_hook(assignment)
     return _be_worker(assignment)
 
 
@@ -110,6 +125,7 @@ def _check(settings: Settings) -> None:
                 "what comes before the first request is the master's affair",
                 "dispatch",
             )
+    hooks.check(settings.hooks)
     process.user_and_group(settings)
     compile_format(settings.access_log_format)
 
@@ -141,19 +157,23 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
     with pidfile.kept(settings.pidfile):
         tls = bool(settings.tls_certificate)
         passed = passed_sockets(os.environ)
+        _call_first_hook(settings, logs)
         listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner, tls, passed)
         metrics = bind_metrics(settings)
         count = worker_count(settings, process.usable_cpus)
         workers = "worker" if count == 1 else "workers"
         what = f"{count} {worker_kind(settings)} {workers} for {settings.app}"
         _log.info("prefork %s: %s", __version__, what)
+        for remark in namespace.ignored:
+            _log.warning("%s", remark)
         for listener in listeners:
             _log.info("listening on %s", listener)
         if metrics is not None:
             _log.info("metrics at %s", metrics)
         _name_unused(passed, listeners)
         load = partial(_reloaded, namespace)
-        return Master(settings, load, listeners, Board(), logs, received, metrics).run()
+        door = open_door(settings.control_socket)
+        return Master(settings, load, listeners, Board(), logs, received, door, metrics).run()
 
 
 def _name_unused(passed: list[PassedSocket], listeners: list[Listener]) -> None:
@@ -204,8 +224,9 @@ def _rebuilt(
     first = settings_of(state.first_settings)
     load = partial(_reloaded, namespace)
     listeners = [Listener.taken_over(each) for each in state.listeners]
+    door = Listener.taken_over(state.control) if state.control is not None else None
     metrics = Listener.taken_over(state.metrics) if state.metrics is not None else None
-    master = Master(first, load, listeners, Board(state.board), logs, received, metrics)
+    master = Master(first, load, listeners, Board(state.board), logs, received, door, metrics)
     master.take_over(state)
     return master
 
@@ -231,6 +252,30 @@ def _be_observer(assignment: ObserverAssignment) -> int:
     from prefork.metrics.main import main as be_observer
 
     return be_observer(assignment)
+
+
+def _be_hook(assignment: HookAssignment) -> int:
+    # Here, not above: the master never imports what is not its own.
+    from prefork.worker.hooks import main as be_hook
+
+    return be_hook(assignment)
+
+
+def _call_first_hook(settings: Settings, logs: Logs) -> None:
+    """Call `on_starting`, and wait until it is done: nobody is served yet.
+
+    Raises:
+        BootError: it has failed.
+    """
+    name = "on_starting"
+    if name not in settings.hooks:
+        return
+    count = worker_count(settings, process.usable_cpus)
+    task = HookAssignment(name, settings, logs, os.getpid(), tuple(settings.bind), count)
+    pid = fork(None, lambda: None, lambda: task)
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise BootError(f"hooks.{name} {describe_exit(status)}")
 
 
 def _check_certificates(settings: Settings) -> None:

@@ -22,6 +22,7 @@ import tomli
 
 from prefork import __version__
 from prefork.errors import PreforkError, UsageError
+from prefork.gunicorn import FLAGS, Flag, Loss
 from prefork.settings import STARTED_IN, TABLE, Group, Setting, Settings
 from prefork.systemd import passed_sockets
 
@@ -137,6 +138,15 @@ def parser() -> argparse.ArgumentParser:
         help="Print the settings in effect as TOML, with their origins, and exit.",
     )
     result.add_argument("--version", action="version", version=f"prefork {__version__}")
+    result.add_argument(
+        "--import-gunicorn",
+        metavar="FILE",
+        default=None,
+        help="Print a configuration of gunicorn, which is executed, as TOML, and exit.",
+    )
+    result.set_defaults(ignored=[])
+    for flag in FLAGS:
+        _add_foreign(result, flag)
     for group in Group:
         section = result.add_argument_group(group.value)
         for row in TABLE.values():
@@ -174,6 +184,31 @@ def _add_flag(section: argparse._ArgumentGroup, row: Setting) -> None:
         help=text + _default_note(row),
         action="append" if _is_collection(row) else "store",
         metavar=row.option.metavar or "|".join(row.choices) or _METAVARS[get_args(row.type)[0]],
+    )
+
+
+def _add_foreign(section: argparse.ArgumentParser, flag: Flag) -> None:
+    """A flag of gunicorn's that is none here is accepted where nothing is lost without it."""
+
+    class Foreign(argparse.Action):
+        def __call__(
+            self,
+            parser: argparse.ArgumentParser,
+            namespace: argparse.Namespace,
+            values: Any,
+            option_string: str | None = None,
+        ) -> None:
+            remark = f"{option_string} {flag.loss.value}: {flag.why}"
+            if flag.loss is Loss.BEHAVIOUR:
+                parser.error(remark)
+            namespace.ignored = [*namespace.ignored, remark]
+
+    section.add_argument(
+        *flag.spelled,
+        action=Foreign,
+        nargs=None if flag.valued else 0,
+        dest="ignored",
+        help=argparse.SUPPRESS,
     )
 
 
@@ -231,6 +266,9 @@ def _from_toml(path: str) -> Iterator[Given]:
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not UTF-8") from None
     except tomli.TOMLDecodeError as error:
+        if path.endswith(".py"):
+            hint = "this is Python: if it is gunicorn's, --import-gunicorn makes TOML of it"
+            raise UsageError(f"{path}: {hint}") from None
         raise UsageError(f"{path}:{error.lineno}: {error.msg} (column {error.colno})") from None
     for key, value in _settings_of(document).items():
         origin = f"{path}:{_line_of(key, text)}"

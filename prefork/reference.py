@@ -1,6 +1,7 @@
-"""The man page and the sample configuration, made from the settings table.
+"""The man pages and the sample configuration, made from the settings table and the command lines.
 
     python -m prefork.reference man     what man/prefork.1 is
+    python -m prefork.reference ctl     what man/preforkctl.1 is
     python -m prefork.reference conf    what conf/prefork.toml is
 
 The same code makes the same text on every machine and day: the version stands for the date.
@@ -20,7 +21,10 @@ from msgspec import inspect
 
 from prefork import __version__
 from prefork.config import parser, value_toml
+from prefork.ctl.failure import EXIT_STATUS as CTL_EXIT_STATUS
+from prefork.ctl.main import parser as ctl_parser
 from prefork.errors import BootError, PreforkError, UsageError
+from prefork.hooks import HOOKS
 from prefork.settings import TABLE, Group, Setting
 from prefork.signals import COMMANDS, Command
 
@@ -79,6 +83,22 @@ _ENVIRONMENT = {
     "separated by commas; those of `PREFORK_ENV` have the form KEY=VALUE.",
 }
 
+_ABOUT_HOOKS = """\
+A table `[hooks]`, or `--hook`, names functions that are called at these moments:
+
+    [hooks]
+    post_fork = "mysite.hooks:post_fork"
+    child_exit = "gunicorn.conf.py:child_exit"
+
+A path of a file is relative to where the workers run. The master never runs code that is not its
+own: what happens to it is told in a process that is forked for the call, as the user that the
+workers run as, and killed after a minute. There are `server.pid`, `server.address`,
+`server.num_workers`, `worker.pid`, `worker.slot`, `worker.generation`, and of both `cfg`, the
+settings, and `log`, a logger. A request has `method`, `uri`, `path`, `query`, `headers` and
+`remote_addr`; a response `status`, `status_code`, `headers` and `sent`, in bytes. A function of a
+new worker that raises ends its boot, and so a reload.
+"""
+
 _TO_A_WORKER = """\
 A worker that gets `SIGTERM` is replaced first; then it finishes its requests and exits.
 """
@@ -119,9 +139,42 @@ Deploy new code:
 """
 
 
+_CTL_DESCRIPTION = """\
+Asks the master of a running prefork what it does, and tells it what to do, over its control socket.
+It finds the only master of this user by itself; where there are several, an option says which one.
+
+`reload --wait` is made for scripts that deploy: it ends with status 0 only if every slot runs the
+new code. A reload that is asked for while another is under way comes after that, and is what is
+waited for. If the connection is lost because the master upgrades itself, it is asked for again.
+
+In a terminal, and with the package `rich` (the extra `ctl`), it uses colours. With `--json` all is
+written as JSON objects, one on each line: what the master has said, and `error` at the end where
+the status is not 0.
+"""
+
+_CTL_FILES = {
+    "$XDG_RUNTIME_DIR/prefork/PID.sock, /tmp/prefork-UID/PID.sock": "Control sockets, where the "
+    "setting `control_socket` says nothing else.",
+}
+
+_CTL_EXAMPLES = """\
+Deploy, and see whether that has worked:
+
+    preforkctl reload --wait || exit 1
+
+What hangs there?
+
+    preforkctl stacks
+
+Two workers more:
+
+    preforkctl -c mysite.toml scale +2
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the text that the only argument names."""
-    texts = {"man": man_page, "conf": sample}
+    texts = {"man": man_page, "ctl": ctl_man_page, "conf": sample}
     command = argparse.ArgumentParser(prog="python -m prefork.reference")
     command.add_argument("text", choices=texts)
     print(texts[command.parse_args(arguments).text](), end="")
@@ -198,26 +251,78 @@ def man_page() -> str:
         "DESCRIPTION": _prose(_DESCRIPTION),
         "OPTIONS": _options(),
         "CONFIGURATION FILE": _prose(_CONFIGURATION),
+        "HOOKS": [*_prose(_ABOUT_HOOKS), *_list(_hooks())],
         "ENVIRONMENT": _list(_ENVIRONMENT),
         "SIGNALS": [*_list(_signals()), ".PP", *_prose(_TO_A_WORKER)],
         "EXIT STATUS": _list(exits),
         "FILES": _list(_FILES),
         "EXAMPLES": _prose(_EXAMPLES),
-        "SEE ALSO": [".BR kill (1),", ".BR nginx (8),", ".BR signal (7)"],
+        "SEE ALSO": [".BR preforkctl (1),", ".BR kill (1),", ".BR nginx (8),", ".BR signal (7)"],
     }
+    return _page("PREFORK", sections)
+
+
+def ctl_man_page() -> str:
+    """The man page preforkctl(1)."""
+    command = ctl_parser()
+    exits = {str(code): text for code, text in CTL_EXIT_STATUS.items()}
+    sections: dict[str, Iterable[str]] = {
+        "NAME": [r"preforkctl \- steer a running prefork, and see what it does"],
+        "SYNOPSIS": [
+            r"\fBpreforkctl\fR [\fIoptions\fR] \fICOMMAND\fR [\fIoptions\fR] [\fIarguments\fR]"
+        ],
+        "DESCRIPTION": _prose(_CTL_DESCRIPTION),
+        "COMMANDS": _commands(command),
+        "OPTIONS": _actions(command),
+        "EXIT STATUS": _list(exits),
+        "FILES": _list(_CTL_FILES),
+        "EXAMPLES": _prose(_CTL_EXAMPLES),
+        "SEE ALSO": [".BR prefork (1)"],
+    }
+    return _page("PREFORKCTL", sections)
+
+
+def _page(name: str, sections: Mapping[str, Iterable[str]]) -> str:
     lines = [
-        r".\" Made by `make docs` from the settings table.",
-        f'.TH PREFORK 1 "" "prefork {__version__}" "User Commands"',
+        r".\" Made by `make docs`.",
+        f'.TH {name} 1 "" "prefork {__version__}" "User Commands"',
     ]
     for title, content in sections.items():
         lines += [f".SH {title}", *content]
     return "\n".join(lines) + "\n"
 
 
+def _commands(command: argparse.ArgumentParser) -> Iterator[str]:
+    """The commands, each with what follows it, and its own options."""
+    (commands,) = (each for each in command._actions if each.nargs == argparse.PARSER)
+    assert isinstance(commands.choices, dict)
+    common = {action.dest for action in command._actions}
+    for name, each in commands.choices.items():
+        own = [action for action in each._actions if action.dest not in common]
+        arguments = "".join(f" {_argument(action)}" for action in own if not action.option_strings)
+        yield from _item(rf"\fB{_escaped(name)}\fR{arguments}", each.description or "")
+        for action in own:
+            if action.option_strings:
+                yield ".RS"
+                yield from _item(_synopsis(action), _sentence(action.help or ""))
+                yield ".RE"
+
+
+def _argument(action: argparse.Action) -> str:
+    name = rf"\fI{_escaped(str(action.metavar))}\fR"
+    return f"[{name} ...]" if action.nargs == "*" else name
+
+
+def _actions(command: argparse.ArgumentParser) -> Iterator[str]:
+    for action in command._actions:
+        if action.option_strings:
+            yield from _item(_synopsis(action), _sentence(action.help or ""))
+
+
 def _options() -> Iterator[str]:
     actions = {action.dest: action for action in parser()._actions}
     for dest, action in actions.items():
-        if dest not in TABLE and dest != "APP":
+        if dest not in TABLE and dest not in ("APP", "ignored"):
             yield from _item(_synopsis(action), _sentence(action.help or ""))
     for group in Group:
         yield f".SS {_escaped(group.value)}"
@@ -250,6 +355,13 @@ def _signals() -> dict[str, str]:
     return {", ".join(names[command]): _sentence(command.value) for command in names}
 
 
+def _hooks() -> dict[str, str]:
+    return {
+        f"{name}({', '.join(hook.arguments)})": f"{hook.when} Called {hook.place.value}."
+        for name, hook in HOOKS.items()
+    }
+
+
 def _list(items: Mapping[str, str]) -> Iterator[str]:
     for term, text in items.items():
         yield from _item(rf"\fB{_escaped(term)}\fR", text)
@@ -264,12 +376,17 @@ def _prose(text: str) -> Iterator[str]:
         if number:
             yield ".PP"
         if paragraph.startswith("    "):
-            yield from (".RS 4", ".EX", _escaped(paragraph.strip()), ".EE", ".RE")
+            yield from (".RS 4", ".EX", *_command(paragraph), ".EE", ".RE")
             continue
         bold = re.sub(r"`(.*?)`", r"\\fB\1\\fR", _escaped(paragraph), flags=re.DOTALL)
         for line in _wrapped(bold, _MAN_WIDTH):
             # A line that begins with a dot would be a command.
             yield rf"\&{line}" if line.startswith(".") else line
+
+
+def _command(paragraph: str) -> Iterator[str]:
+    for line in textwrap.dedent(paragraph).splitlines():
+        yield _escaped(line)
 
 
 def _escaped(text: str) -> str:

@@ -49,6 +49,22 @@ class Option:
     parse: Callable[[str], object] | None = None
 
 
+# As gunicorn calls them.
+_KINDS = {"gthread": "threads"}
+
+
+def _kind(text: str) -> str:
+    return _KINDS.get(text, text)
+
+
+# As the module ssl numbers them, and gunicorn.
+_VERIFY = {"0": "none", "1": "optional", "2": "required"}
+
+
+def _verify(text: str) -> str:
+    return _VERIFY.get(text, text)
+
+
 def _octal(text: str) -> int:
     try:
         return int(text, 8)
@@ -120,6 +136,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Environment variables for the app; repeatable on the command line, a table in TOML.",
             ("-e", "--env"),
             metavar="KEY=VALUE",
+        ),
+    ] = field(default_factory=dict)
+
+    hooks: Annotated[
+        dict[str, str],
+        Option(
+            Group.APP,
+            "Functions to call at certain moments, each as module:function or file.py:function; "
+            "a table in TOML. The names and arguments are gunicorn's: see HOOKS.",
+            ("--hook",),
+            metavar="NAME=FUNCTION",
         ),
     ] = field(default_factory=dict)
 
@@ -211,6 +238,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "many requests at a time as there are threads. gevent: a greenlet for each request, "
             "the standard library patched. sync with more than one thread is threads.",
             ("-k", "--worker-class"),
+            parse=_kind,
         ),
     ] = "sync"
     preload: Annotated[
@@ -237,7 +265,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Seconds that the app may hold up a worker, 0 for any: by a request of a sync worker, "
             "or by what a gevent worker does without waiting by gevent. Then its stack is logged, "
             "and it is killed and replaced. Of a threads worker, a request may hold a thread for "
-            "so long: see request_timeout.",
+            "so long: see request_timeout. Where the app has taken the socket, as for WebSockets, "
+            "neither counts, but in a sync worker.",
             ("-t", "--timeout"),
         ),
     ] = 30
@@ -425,6 +454,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             Group.TLS,
             "Whether clients are asked for a certificate, and whether they have to have one. The "
             "app finds it in the environ, as SSL_CLIENT_CERT.",
+            ("--tls-verify", "--cert-reqs"),
+            parse=_verify,
         ),
     ] = "none"
     tls_min_version: Annotated[
@@ -496,6 +527,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             metavar="NAME",
         ),
     ] = ""
+
+    control_socket: Annotated[
+        str,
+        Meta(min_length=1),
+        Option(
+            Group.PROCESS,
+            "Where preforkctl(1) finds the master: the path of a unix socket that is its user's "
+            "alone; 'auto' for PID.sock in $XDG_RUNTIME_DIR/prefork or, without that, in "
+            "/tmp/prefork-UID; or 'off'.",
+            metavar="PATH",
+        ),
+    ] = "auto"
 
     access_log: Annotated[
         str,

@@ -7,6 +7,7 @@ process, thread or greenlet the app runs, is the worker's affair.
 from __future__ import annotations
 
 import logging
+import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -14,10 +15,10 @@ from http import HTTPStatus
 from io import BytesIO
 from types import TracebackType
 from typing import IO, Any, Protocol
-from wsgiref.util import FileWrapper
 
 from prefork.errors import HTTPError, RequestTimeout
 from prefork.http.body import Stream
+from prefork.http.files import Extent, FileWrapper
 from prefork.http.request import Request
 from prefork.http.response import (
     LAST_CHUNK,
@@ -27,6 +28,7 @@ from prefork.http.response import (
     StatusLine,
     build_head,
     chunk,
+    early_hints,
     error_response,
 )
 from prefork.wire.identity import WorkerId
@@ -64,6 +66,13 @@ class Transport(Protocol):
             Disconnected: it can't be done.
         """
 
+    def send_file(self, head: bytes, extent: Extent) -> None:
+        """Send these bytes, and a part of a file behind them, which the app may close then.
+
+        Raises:
+            Disconnected: it can't be done.
+        """
+
 
 def environ_template(
     *, scheme: str, errors: IO[str], multithread: bool, server: tuple[str, str], worker: WorkerId
@@ -87,6 +96,7 @@ def environ_template(
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
         "wsgi.file_wrapper": FileWrapper,
+        "wsgi.early_hints": _early_hints,
         "wsgi.input_terminated": True,
         "SERVER_SOFTWARE": SERVER,
         "SERVER_NAME": name,
@@ -95,6 +105,22 @@ def environ_template(
         "prefork.slot": worker.slot,
         "prefork.generation": worker.generation,
     }
+
+
+def _early_hints(headers: Headers) -> None:
+    """`wsgi.early_hints`: tell the client some fields of the response before it is made (103).
+
+    It does nothing where no exchange has called the caller, as in a thread that the app has begun.
+    """
+    # The same for all requests, which so cost nothing more: whose it is tells the stack. One that
+    # knew its exchange would make a cycle of each request and its environ, too.
+    frame = sys._getframe()
+    while frame.f_code is not Exchange.run.__code__:
+        if frame.f_back is None:
+            return
+        frame = frame.f_back
+    exchange: Exchange = frame.f_locals["self"]
+    exchange.send_early_hints(headers)
 
 
 def secure_variables(secure: Secure) -> dict[str, Any]:
@@ -137,6 +163,8 @@ class Exchange:
     persistent = False
     # Whether the app has returned: from then on the connection carries something else.
     over = False
+    # Whether the app has taken the connection's socket: then there is no response.
+    taken = False
     refused: HTTPError | None = None
     # Where several threads may write.
     lock: AbstractContextManager[Any] | None = None
@@ -161,7 +189,7 @@ class Exchange:
         try:
             environ["wsgi.input"] = BytesIO() if body is None else body.finish()
         except HTTPError as error:
-            self.refused = error
+            self.refused = HTTPError(error.status, error.why)  # without a traceback to this
             return
         try:
             result = app(environ, self.start_response)
@@ -203,6 +231,16 @@ class Exchange:
         self.headers = headers
         return self.write
 
+    def send_early_hints(self, headers: Headers) -> None:
+        """Send an interim response, if the client knows such and the final one has not begun.
+
+        Raises:
+            ValueError, TypeError: a field that must not be sent.
+        """
+        interim = early_hints(headers)
+        if self.request.http11 and not self.head_sent:
+            self.transport.send(interim)
+
     def write(self, data: bytes) -> None:
         """Send a part of the body, and the head before it: the `write()` of PEP 3333."""
         if not data:
@@ -217,6 +255,8 @@ class Exchange:
         if self.over:
             raise AssertionError("write() was called after the request was over")
         head = b"" if self.head_sent else self._head(None)
+        if type(data) is not bytes:
+            data = _as_bytes(data)
         framing = self._framing
         if framing is Framing.CHUNKED:
             self.sent += len(data)
@@ -238,6 +278,11 @@ class Exchange:
         if isinstance(result, tuple) and len(result) == 1 and not self.head_sent:
             self._send_whole(result[0])
             return
+        if type(result) is FileWrapper and not self.head_sent:
+            extent = result.extent()
+            if extent is not None:
+                self._send_file(extent)
+                return
         for data in result:
             self.write(data)
         if not self.head_sent:
@@ -251,13 +296,13 @@ class Exchange:
 
     def _send_whole(self, body: bytes) -> None:
         """Send the body in one go with the head: its length is known."""
+        if type(body) is not bytes:
+            body = _as_bytes(body)
         size = len(body)
         head = self._head(size)
         if self._framing is _LENGTH and self._left == size:
             if size <= _COPIED_SIZE:
                 head, body = head + body, b""
-            elif not isinstance(body, bytes):
-                raise TypeError(f"not bytes: {type(body).__name__}")
             self.sent = size
             self.head_sent = True
             self.transport.send(head, body)
@@ -266,6 +311,19 @@ class Exchange:
         data = head + (self._within_length(body) if self._framing is _LENGTH else b"")
         self.head_sent = True
         self.transport.send(data)
+        self._end_of_body()
+
+    def _send_file(self, extent: Extent) -> None:
+        """Have the kernel send a file, or as much of it as the Content-Length says."""
+        head = self._head(extent.size)
+        size = min(extent.size, self._left) if self._framing is _LENGTH else 0
+        self._left -= size
+        self.sent += size
+        self.head_sent = True
+        if size:
+            self.transport.send_file(head, extent._replace(size=size))
+        else:
+            self.transport.send(head)
         self._end_of_body()
 
     def _head(self, length: int | None) -> bytes:
@@ -339,3 +397,14 @@ class Exchange:
     def __str__(self) -> str:
         environ = self.request.environ
         return f"{environ.get('REQUEST_METHOD', '-')} {environ.get('RAW_URI', '-')}"
+
+
+def _as_bytes(data: object) -> bytes:
+    """What counts as bytes, as such: a memoryview of larger items has more bytes than its length.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    raise TypeError(f"a part of the body is not bytes, but {type(data).__name__}: {data!r:.40}")

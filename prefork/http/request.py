@@ -78,13 +78,16 @@ class Request(msgspec.Struct, eq=False):
     """One request that has arrived: whole, or all but the body, if that is a `Stream`.
 
     `environ` holds its meta-variables, `body` is None where it has none, `persistent` says
-    whether the client lets the connection live on (RFC 9112, section 9.3).
+    whether the client lets the connection live on (RFC 9112, section 9.3). Where it asks for
+    another protocol (RFC 9110, section 7.8), `behind` is what has arrived together with it, behind
+    its head.
     """
 
     environ: dict[str, Any]
     body: Body | Stream | None
     http11: bool
     persistent: bool
+    behind: memoryview | None = None
 
 
 class RequestParser:
@@ -145,12 +148,13 @@ class RequestParser:
         self._kept = b""
         # The last bytes that were parsed, in which an empty line may have begun.
         self._last = b""
+        self._body: Body | Stream | None = None
         # Bytes of a body that have not arrived, where that is known.
         self._left = 0
         # Whether the last request has come: what follows it means nothing (RFC 9112, section 9.6).
         self._over = False
         self._parser = httptools.HttpRequestParser(self)
-        # Bytes since the message began, or since its body last grew: heads, trailers and the
+        # Bytes parsed since the message began, or since its body last grew: heads, trailers and the
         # extensions of chunks are bounded by it.
         self._unframed = 0
         self.phase = Phase.IDLE
@@ -167,7 +171,6 @@ class RequestParser:
             HTTPError: the request is malformed or exceeds a limit. Requests that were whole
                 before it are in `requests`; nothing more may be fed.
         """
-        self._unframed += len(data)
         if self._kept:
             data, self._kept = self._kept + data, b""
             self.phase, self.waiting = _IDLE, False
@@ -180,14 +183,21 @@ class RequestParser:
                     break
             if self._left or self._last or (end := data.find(_END, at) + 4) < 4:
                 end = self._end_of_piece(data, at)
-            self._parse(data[at:end] if at or end < size else data)
+            self._unframed += end - at
+            asks = self._parse(data[at:end] if at or end < size else data)
             at = end
+            if asks:
+                # A view: many such requests may be in one piece.
+                self.requests[-1].behind = memoryview(data)[at:]
         if self.phase is not _IDLE and self._unframed > self._limits.head:
             raise fields.too_large()
 
     def close(self) -> None:
         """Drop the parser, which refers back to this object: no cycle is left to collect."""
         del self._parser
+        # A body that is read while it arrives knows its connection; the environ knows the body.
+        self._body = None
+        self._head = _NOTHING
 
     # The parts.
 
@@ -211,9 +221,7 @@ class RequestParser:
         """Parse this later."""
         if not data:
             return
-        if self.waiting:
-            self._unframed = 0
-        elif data != b"\r":
+        if not self.waiting and data != b"\r":
             line.check_beginning(data, self._limits.line)
         self._kept = data
         self.phase = _HEAD
@@ -234,19 +242,22 @@ class RequestParser:
         self._last = (self._last + data[max(at, size - 3) :])[-3:]
         return size
 
-    def _parse(self, data: bytes) -> None:
-        """Have llhttp parse a piece of a message."""
+    def _parse(self, data: bytes) -> bool:
+        """Have llhttp parse a piece of a message; whether this was the end of a request that asks
+        for another protocol."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # No upgrade is offered: what follows is HTTP/1.1 as before (RFC 9110, 7.8).
-            if self._upgrading:
-                self._go_on_with_body()
+            # Unless the app upgrades, what follows is HTTP/1.1 as before (RFC 9110, 7.8).
+            if not self._upgrading:
+                return self._http11
+            self._go_on_with_body()
         except httptools.HttpParserCallbackError as error:
             assert error.__context__ is not None
             raise error.__context__ from None
         except httptools.HttpParserError as error:
             raise HTTPError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        return False
 
     # The callbacks of httptools, in the order in which they come.
 
@@ -255,7 +266,7 @@ class RequestParser:
         self._environ = environ = self._template.copy()
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = self._peer
         self._repeated = ()
-        self._body: Body | Stream | None = None
+        self._body = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         try:

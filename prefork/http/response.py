@@ -15,6 +15,7 @@ from prefork.http.memo import Memo
 
 SERVER = "prefork"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
@@ -205,6 +206,18 @@ def _choose_framing(length: int | None, http11: bool, head_only: bool) -> tuple[
     if http11:
         return Framing.CHUNKED, b"Transfer-Encoding: chunked\r\n"
     return Framing.CLOSE, b""
+
+
+def early_hints(headers: Sequence[tuple[str, str]]) -> bytes:
+    """An interim response, which tells fields of the final one before that is made: RFC 8297.
+
+    Raises:
+        ValueError, TypeError: a field that must not be sent.
+    """
+    lines = [_line(header) for header in headers]
+    if any(line.field is _LENGTH for line in lines):
+        raise ValueError("an interim response has no Content-Length")  # RFC 9110, section 8.6
+    return b"".join([_EARLY_HINTS, *(line.text for line in lines), b"\r\n"])
 
 
 def chunk(data: bytes) -> bytes:

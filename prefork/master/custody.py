@@ -66,13 +66,7 @@ class Custody:
 
     def linger(self, connection: Connection, now: float) -> None:
         """Shut the connection down, and see to its end."""
-        sock = socket.socket(fileno=connection.fd)
-        try:
-            sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the client is gone
-        finally:
-            sock.detach()
+        _shut_down(connection.fd, socket.SHUT_WR)
         if self._drained(connection):
             os.close(connection.fd)
             return
@@ -132,7 +126,10 @@ class Custody:
         while self._parked and next(iter(self._parked.values())) <= now:
             self._drop_parked(next(iter(self._parked)))
         while self._lingering and next(iter(self._lingering.values())) <= now:
-            self._stop_lingering(next(iter(self._lingering)))
+            connection = next(iter(self._lingering))
+            # A worker's app may have its socket yet, and wait for what the client sends.
+            _shut_down(connection.fd, socket.SHUT_RDWR)
+            self._stop_lingering(connection)
 
     def deadline(self) -> float:
         """When `expire` is to be called next."""
@@ -176,6 +173,16 @@ class Custody:
             return False
         except OSError:
             return True
+
+
+def _shut_down(fd: int, how: int) -> None:
+    sock = socket.socket(fileno=fd)
+    try:
+        sock.shutdown(how)
+    except OSError:
+        pass  # the client is gone
+    finally:
+        sock.detach()
 
 
 def _is_readable(fd: int) -> bool:

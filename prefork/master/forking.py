@@ -7,23 +7,18 @@ import socket
 from collections.abc import Callable
 
 from prefork import signals
-from prefork.wire.assignment import (
-    Assignment,
-    Forked,
-    ObserverAssignment,
-    TerminatorAssignment,
-)
+from prefork.wire.assignment import Forked, Task
 
 
 def fork(
-    ours: socket.socket,
+    ours: socket.socket | None,
     disown: Callable[[], None],
-    assignment: Callable[[], Assignment | TerminatorAssignment | ObserverAssignment],
+    assignment: Callable[[], Task],
 ) -> int:
     """Fork a child.
 
     Args:
-        ours: the master's end of the channel, which is closed in the child.
+        ours: the master's end of the channel, if there is one, which is closed in the child.
         disown: closes in the child what only the master may have.
         assignment: makes, in the child, what it is to be.
 
@@ -39,7 +34,8 @@ def fork(
         if pid == 0:
             try:
                 signals.quiet_in_child()
-                ours.close()
+                if ours is not None:
+                    ours.close()
                 disown()
             except Exception:  # noqa: BLE001  or there would be a second master
                 os._exit(1)

@@ -28,7 +28,7 @@ from prefork.wire.facts import Counts
 
 # To be raised with every change to what can be reached from `Handover`, and to all else that the
 # workers of one version and the master of another have in common: the messages, the board, recall.
-VERSION = 3
+VERSION = 4
 
 # Standard streams are everybody's anyway.
 _STANDARD = frozenset({0, 1, 2})
@@ -111,8 +111,10 @@ class Lending(msgspec.Struct, frozen=True):
 
 class Handover(msgspec.Struct, frozen=True):
     """A master. `first_settings` are those that it was started with, `settings` those of the
-    generation that serves, `board` is the fd of the board's memory, `since` the monotonic time;
-    `metrics` is where they are served, `counts` are what has happened so far."""
+    generation that serves, `board` is the fd of the board's memory, `control` the control socket,
+    `metrics` where these are served; `since` is the monotonic time, and `began` that at which its
+    service began. `requests` were begun by workers that are gone; `counts` are what has happened
+    so far."""
 
     since: float
     first_settings: dict[str, Any]
@@ -127,6 +129,9 @@ class Handover(msgspec.Struct, frozen=True):
     terminators: list[Terminator]
     metrics: Listener | None
     counts: Counts
+    control: Listener | None
+    began: float
+    requests: int
 
     def connections(self) -> Iterator[Connection]:
         """All connections, whoever has them."""
@@ -151,6 +156,8 @@ class Handover(msgspec.Struct, frozen=True):
         for link in self.links:
             fds |= {link.channel, link.stacks}
         fds.update(each.channel for each in self.terminators)
+        if self.control is not None:
+            fds.add(self.control.fd)
         return fds
 
 

@@ -31,6 +31,7 @@ from prefork.wire.messages import GiveBack, Loan
 _UNREAD, _RESPONDING, _ENDED = (
     int(state) for state in (LoanState.UNREAD, LoanState.RESPONDING, LoanState.ENDED)
 )
+_IN_FLIGHT = (int(LoanState.BUSY), int(LoanState.RESPONDING))
 # Where no worker has credit, each is asked for one idle loan of so many that it has.
 _PART_GIVEN_BACK = 8
 
@@ -116,6 +117,22 @@ class Lending:
             "lingering": self._custody.lingering,
             "waiting": len(self._waiting) + len(self._arrivals),
         }
+
+    @property
+    def parked(self) -> int:
+        """How many wait in the master for their next request."""
+        return self._custody.parked
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a worker that has room."""
+        return len(self._waiting)
+
+    def usage(self, link: WorkerLink) -> tuple[int, int]:
+        """How many connections the worker has borrowed, and how many of them are in the middle of
+        a request."""
+        loans, states = self._dispatch.books(link).loans, self._board.loans
+        return len(loans), sum(states[loan] in _IN_FLIGHT for loan in loans)
 
     def go_on(self) -> None:
         """Lend what waits, accept, and see to fairness again."""

@@ -36,7 +36,8 @@ class Link:
     `leaving` says that it has asked to be replaced.
     `timeout` is the seconds that its loop may stand still. `stopped` says that the process was, as
     by SIGSTOP. `exit_due` is when one that has closed its end of the channel should be gone,
-    math.inf as long as it has not.
+    math.inf as long as it has not. `trouble` is what is known of why it fails: the app's traceback,
+    or stacks.
     """
 
     worker: Worker
@@ -48,6 +49,7 @@ class Link:
     stopped: bool = False
     leaving: bool = False
     exit_due: float = math.inf
+    trouble: str = ""
 
     def tell(self, command: messages.Command, fds: Sequence[int] = ()) -> None:
         """Send a command; if the worker is dead, its exit will be noticed."""
@@ -82,11 +84,21 @@ class Link:
     def dump_stacks(self) -> None:
         """Have the worker write down the stacks of its threads, even from within C code."""
         if self.born:
+            self._clear_stacks()  # of what has come too late the last time
             os.kill(self.worker.id.pid, signals.DUMP_STACKS)
 
-    def read_stacks(self) -> str:
-        """What `dump_stacks` has brought; empty if the worker could not."""
-        return os.pread(self.stacks, _LONGEST_DUMP, 0).decode("utf-8", "replace").strip()
+    def take_stacks(self) -> str:
+        """What `dump_stacks` has brought; empty if the worker could not, or is gone."""
+        if self.stacks < 0:
+            return ""
+        stacks = os.pread(self.stacks, _LONGEST_DUMP, 0).decode("utf-8", "replace").strip()
+        self._clear_stacks()
+        return stacks
+
+    def _clear_stacks(self) -> None:
+        """The worker writes where the file stands that both have open."""
+        os.ftruncate(self.stacks, 0)
+        os.lseek(self.stacks, 0, os.SEEK_SET)
 
     def kill(self) -> None:
         """Kill the worker; its exit is still to be waited for."""
@@ -111,6 +123,7 @@ class Link:
         """Let go of everything."""
         self.channel.close()
         os.close(self.stacks)
+        self.stacks = -1
 
 
 @dataclass(eq=False, kw_only=True)

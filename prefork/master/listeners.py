@@ -26,6 +26,9 @@ _TCP = re.compile(
 )
 # Of those that systemd takes, the ones that are no numbers.
 _NAME = re.compile(r"[A-Za-z][!-9;-~]{0,254}\Z")
+# Without a port only what can't be meant as anything else.
+_ADDRESS = re.compile(r"(?:https?://)?(?:\[[0-9a-fA-F:.]+\]|[0-9]+(?:\.[0-9]+){3})\Z")
+_DEFAULT_PORT = 8000
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def parse_address(text: str) -> Address:
             return InheritedAddress(int(number), text)
         if _NAME.match(number):
             return PassedAddress(number, text)
-    elif match := _TCP.match(text):
+    elif match := _TCP.match(f"{text}:{_DEFAULT_PORT}" if _ADDRESS.match(text) else text):
         port = int(match["port"])
         if port < 65536:
             host = match["ipv6"] or match["host"] or "0.0.0.0"
@@ -147,7 +150,7 @@ class Listener:
     def close(self) -> None:
         """Close it, and remove the path of a unix socket that is still this one."""
         self.sock.close()
-        if self._path and _identity(self._path) == self._identity:
+        if self._path and identity(self._path) == self._identity:
             try:
                 os.unlink(self._path)
             except OSError as error:
@@ -286,7 +289,7 @@ def _bind_unix(
     user, group = owner
     if user is not None or group is not None:
         os.chown(address.path, -1 if user is None else user, -1 if group is None else group)
-    return Listener(sock, address.path, _identity(address.path))
+    return Listener(sock, address.path, identity(address.path))
 
 
 def _remove_stale(address: UnixAddress) -> None:
@@ -323,7 +326,8 @@ def _adopt(address: InheritedAddress) -> Listener:
     return Listener(sock)
 
 
-def _identity(path: str) -> Identity | None:
+def identity(path: str) -> Identity | None:
+    """What is at a path; None if nothing is."""
     try:
         status = os.stat(path)
     except OSError:

@@ -25,11 +25,17 @@ from prefork.master.arrivals import Arrivals
 from prefork.master.births import Births
 from prefork.master.census import count
 from prefork.master.condition import condition_of
+from prefork.master.control import Control
+from prefork.master.failures import Failures
 from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
+from prefork.master.hooks import Hooks
 from prefork.master.lending import Lending
 from prefork.master.listeners import Listener
 from prefork.master.observer import Observer
 from prefork.master.poller import Poller
+from prefork.master.reloads import Reloads
+from prefork.master.snapshot import Snapshots
+from prefork.master.steering import Steering
 from prefork.master.telling import Telling
 from prefork.master.upgrade import Upgrade
 from prefork.master.workers import Workers
@@ -38,6 +44,7 @@ from prefork.signals import COMMANDS, Command, SignalPipe
 from prefork.systemd import Notifier
 from prefork.wire.assignment import Surroundings
 from prefork.wire.board import Board
+from prefork.wire.control import Status
 from prefork.wire.facts import Counts, Facts
 from prefork.wire.gate import Gates
 from prefork.wire.messages import ReopenLogs
@@ -56,6 +63,7 @@ _FIXED = (
     "statsd_host",
     "statsd_prefix",
     "dogstatsd_tags",
+    "control_socket",
 )
 
 _log = logging.getLogger("prefork.master")
@@ -71,6 +79,7 @@ class Master:
         board: where the workers will write.
         logs: where lines go.
         signals: receives those of `MASTER_SIGNALS`.
+        door: where `preforkctl` comes in, if it can.
         metrics: where these are to be served, bound and listening.
     """
 
@@ -82,7 +91,8 @@ class Master:
         board: Board,
         logs: Logs,
         signals: SignalPipe,
-        metrics: Listener | None,
+        door: Listener | None = None,
+        metrics: Listener | None = None,
     ) -> None:
         self._first_settings = settings
         # By generation: the one that serves, and the one that a reload is to bring.
@@ -103,16 +113,29 @@ class Master:
         self._lending = Lending(
             self._poller, board, listeners, by_workers, idle_timeout(settings), limit, arrivals
         )
+        self._addresses = [str(listener) for listener in listeners]
         infos = tuple(listener.info for listener in listeners)
         sockets = tuple(listener.sock for listener in listeners) if by_workers else ()
         surroundings = Surroundings(os.getpid(), board, Gates(), infos, sockets, logs)
         births = Births(self._fleet, self._poller, surroundings, self._disown)
+        failures = Failures()
+        self._reloads = Reloads(self._fleet, failures)
+        self._hooks = Hooks(
+            lambda: self._settings[self._fleet.generation],
+            lambda: self._fleet.size,
+            tuple(map(str, listeners)),
+            logs,
+            self._disown,
+        )
         self._workers = Workers(
             self._fleet,
             self._lending,
             self._poller,
             self._settings,
             births,
+            failures,
+            self._reloads,
+            self._hooks,
             self._adopt,
             self._counts,
         )
@@ -137,6 +160,13 @@ class Master:
             Command.REOPEN_LOGS: self._reopen_logs,
             Command.UPGRADE: self._want_upgrade,
         }
+        # Monotonic seconds.
+        self._began = monotonic()
+        self._snapshots = Snapshots(self._fleet, self._workers, self._lending, failures, by_workers)
+        self._steering = Steering(
+            self._fleet, self._workers, self._reloads, self.snapshot, self._act, self._scale
+        )
+        self._control = Control(self._poller, door, self._steering.handle, self._steering.ended)
 
     def take_over(self, state: handover.Handover) -> None:
         """Have all that another master had. Nothing is done with it before `go_on`.
@@ -153,6 +183,7 @@ class Master:
         self._counts.reloads.update(state.counts.reloads)
         self._recalled_before = state.counts.recalls
         self._terminators.take_over(state.terminators, self._settings[state.fleet.generation])
+        self._began, self._workers.requests_before = state.began, state.requests
 
     def go_on(self, since: float) -> int:
         """Serve on with what was taken over, and reload; then as `run`.
@@ -198,11 +229,19 @@ class Master:
         self._observer.stop()
         while self._terminators or self._observer:
             self._turn()
+        self._control.close()
+        self._finish_hooks()
+        self._hooks.call("on_exit", monotonic())
+        self._finish_hooks()
         signals.ignore()
         if self._fleet.failure:
             raise BootError(self._fleet.failure)
         _log.info("stopped")
         return 0
+
+    def _finish_hooks(self) -> None:
+        while self._hooks:
+            self._turn()
 
     def _turn(self) -> None:
         """One wait and what follows. An error of ours is logged: the master goes on."""
@@ -215,14 +254,17 @@ class Master:
         deadline = min(
             self._workers.deadline,
             self._lending.deadline(),
+            self._steering.deadline,
             self._stop_at,
             self._notifier.deadline,
             self._observer.deadline,
             self._telling.deadline,
+            self._hooks.deadline,
         )
         self._poller.wait(deadline - monotonic())
         now = monotonic()
         self._lending.expire(now)
+        self._hooks.expire(now)
         if self._stop_at <= now:
             self._stop(math.inf)
         if min(self._workers.deadline, self._notifier.deadline) <= now:
@@ -233,6 +275,7 @@ class Master:
         elif self._observer.deadline <= now:
             self._observer.expire(now)
         self._telling.expire(now)
+        self._steering.expire(now)
         self._lending.send_loans()
         if self._upgrade.due:
             self._go_on_with_upgrade()
@@ -245,12 +288,47 @@ class Master:
             self._upgrade.exited(pid, status)
             self._terminators.exited(pid, status, monotonic())
             self._observer.exited(pid, status, monotonic())
+            self._hooks.exited(pid, status)
         for number in received:
             if number in COMMANDS:
                 _log.info("%s received", signal.Signals(number).name)
-                self._commands[COMMANDS[signal.Signals(number)]]()
+                self._act(COMMANDS[signal.Signals(number)])
+
+    def snapshot(self) -> Status:
+        """What there is at the moment."""
+        now, fleet, lending = monotonic(), self._fleet, self._lending
+        workers = self._snapshots.workers(now)
+        return Status(
+            pid=os.getpid(),
+            version=__version__,
+            app=self._settings[fleet.generation].app,
+            state=self._state,
+            uptime=now - self._began,
+            generation=fleet.generation,
+            size=fleet.size,
+            listeners=self._addresses,
+            requests=self._workers.requests_before + sum(each.requests for each in workers),
+            connections=lending.connections,
+            parked=lending.parked,
+            waiting=lending.waiting,
+            workers=workers,
+        )
+
+    @property
+    def _state(self) -> str:
+        if self._fleet.goal is Goal.STOP or self._stop_at != math.inf:
+            return "stopping"
+        if self._fleet.goal is Goal.START:
+            return "starting"
+        if self._upgrade.under_way:
+            return "upgrading"
+        return "serving" if self._fleet.rollout is None else "reloading"
 
     # Commands.
+
+    def _act(self, command: Command) -> None:
+        self._workers.deadline = 0.0
+        self._commands[command]()
 
     def _want_reload(self) -> None:
         if self._stop_at == math.inf:
@@ -269,10 +347,11 @@ class Master:
         if self._terminators.renewing:
             return
         self._reload_wanted = False
+        self._reloads.taken_up()
         try:
             settings = self._load()
         except PreforkError as error:
-            self._refuse(str(error))
+            self._refused(str(error))
             return
         if not self._terminators.outdated(settings):
             self._roll_out(settings)
@@ -282,17 +361,18 @@ class Master:
                 settings, now, partial(self._roll_out, settings), self._not_renewed
             )
         else:
-            self._refuse(
+            self._refused(
                 "there is no [tls] certificate any more, but addresses where TLS is spoken"
             )
 
     def _not_renewed(self, why: str) -> None:
-        self._refuse(why)
+        self._refused(why)
         self._workers.deadline = 0.0  # another reload may have been asked for meanwhile
 
-    def _refuse(self, why: str) -> None:
+    def _refused(self, why: str) -> None:
         count(self._counts.reloads, "refused")
         _log.error("reload refused, nothing changes: %s", why)
+        self._reloads.refused(why)
 
     def _roll_out(self, settings: Settings) -> None:
         """Begin to replace the workers."""
@@ -305,12 +385,15 @@ class Master:
                 _log.warning("%s has changed: that takes effect at a restart", name)
         if settings.tls_certificate and not self._first_settings.tls_certificate:
             _log.warning("[tls] is new: that takes effect at a restart")
-        size = self._size_after_reload(current, settings)
+        self._hooks.call("on_reload", now)
+        before, size = fleet.size, self._size_after_reload(current, settings)
         fleet.reload(size, now, settings.reload_bake, settings.preload)
         self._settings.clear()
         self._settings.update({fleet.generation: current, fleet.newest: settings})
         self._workers.deadline = now
         _log.info("reload to generation %d begun", fleet.newest)
+        self._reloads.begun()
+        self._tell_size(before)
 
     def _want_upgrade(self) -> None:
         if self._fleet.goal is Goal.RUN and self._stop_at == math.inf:
@@ -350,6 +433,9 @@ class Master:
             terminators=self._terminators.hand_over(),
             metrics=metrics.hand_over() if metrics is not None else None,
             counts=self._counts,
+            control=self._control.hand_over(),
+            began=self._began,
+            requests=self._workers.requests_before,
         )
 
     def _adopt(self, settings: Settings) -> None:
@@ -389,8 +475,16 @@ class Master:
             self._scale(0)
 
     def _scale(self, size: int) -> None:
+        self._workers.deadline = 0.0
+        before = self._fleet.size
         self._fleet.scale(min(size, MOST_WORKERS))
         _log.info("%d workers wanted", self._fleet.size)
+        self._tell_size(before)
+
+    def _tell_size(self, before: int) -> None:
+        size = self._fleet.size
+        if size != before:
+            self._hooks.call("nworkers_changed", monotonic(), numbers=(size, before))
 
     def _stop_soon(self) -> None:
         """Stop; the first time, not before load balancers have had the time to notice."""
@@ -408,6 +502,7 @@ class Master:
         self._upgrade.give_up()
         self._lending.stop()
         self._fleet.stop(monotonic(), seconds)
+        self._reloads.stopped()
 
     def _reopen_logs(self) -> None:
         files = [self._logs.error.file]
@@ -433,6 +528,7 @@ class Master:
         self._notifier.disown()
         self._observer.disown()
         self._telling.disown()
+        self._control.disown()
 
     def _facts(self, now: float) -> Facts:
         stopping = self._stop_at < math.inf

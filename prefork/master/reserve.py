@@ -11,9 +11,14 @@ _COUNT = 4
 
 
 class Reserve:
-    """Fds of /dev/null, to be let go of for as long as it takes to open something else."""
+    """Fds of /dev/null, to be let go of for as long as it takes to open something else.
 
-    def __init__(self) -> None:
+    Args:
+        count: how many.
+    """
+
+    def __init__(self, count: int = _COUNT) -> None:
+        self._count = count
         self._fds: list[int] = []
         self._fill()
 
@@ -29,5 +34,5 @@ class Reserve:
 
     def _fill(self) -> None:
         with contextlib.suppress(OSError):
-            while len(self._fds) < _COUNT:
+            while len(self._fds) < self._count:
                 self._fds.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))

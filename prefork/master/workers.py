@@ -22,14 +22,26 @@ from prefork.master.births import Births
 from prefork.master.census import count, reason_of
 from prefork.master.connection import Connection
 from prefork.master.dispatch import Books, UnknownLoan
-from prefork.master.fleet import Fleet
+from prefork.master.failures import Failure, Failures
+from prefork.master.fleet import Fleet, Goal
+from prefork.master.hooks import Hooks
 from prefork.master.lending import Lending
 from prefork.master.life import IN_THE_RING, Phase, Worker
 from prefork.master.link import Link, MoldLink, WorkerLink, describe_exit, describe_signal
 from prefork.master.notices import notice
 from prefork.master.poller import READ, WRITE, Poller
 from prefork.master.pulse import Pulse
-from prefork.master.steps import Dump, Kill, ReloadAborted, ReloadDone, Retire, Spawn, Step
+from prefork.master.reloads import Reloads
+from prefork.master.steps import (
+    Dump,
+    Kill,
+    ReloadAborted,
+    ReloadDone,
+    Retire,
+    Spawn,
+    Started,
+    Step,
+)
 from prefork.settings import Settings
 from prefork.wire import messages
 from prefork.wire.board import RETIRING, UNREADY
@@ -55,6 +67,9 @@ class Workers:
         poller: the master's one wait.
         settings: of each generation that may be spawned.
         births: brings them into being.
+        failures: of the workers.
+        reloads: is told of what happens to them.
+        hooks: are told when all serve, and when one has exited.
         adopt: called with the settings of a generation when all slots run it.
         counts: what becomes of workers and reloads.
     """
@@ -66,6 +81,9 @@ class Workers:
         poller: Poller,
         settings: dict[int, Settings],
         births: Births,
+        failures: Failures,
+        reloads: Reloads,
+        hooks: Hooks,
         adopt: Callable[[Settings], None],
         counts: Counts,
     ) -> None:
@@ -74,6 +92,9 @@ class Workers:
         self._poller = poller
         self._settings = settings
         self._births = births
+        self._failures = failures
+        self._reloads = reloads
+        self._hooks = hooks
         self._adopt = adopt
         self._counts = counts
         self._pulse = Pulse()
@@ -85,23 +106,27 @@ class Workers:
             Retire: self._retire,
             Dump: self._dump,
             Kill: self._kill,
+            Started: lambda step: hooks.call("when_ready", monotonic()),
             ReloadDone: self._reload_done,
             ReloadAborted: lambda step: count(counts.reloads, "aborted"),
         }
         self._reports: Handlers = {
             messages.Born: self._born,
             messages.Ready: self._ready,
+            messages.Failed: self._failed,
             messages.Leaving: self._leaving,
             messages.Closed: lambda link, report: lending.closed(link, report.loans),
             messages.Returned: lambda link, report: lending.returned(link, report.loans),
             messages.Released: lambda link, report: lending.released(link, report.loans),
             messages.Room: lambda link, report: lending.room(link),
         }
-        # Of a worker that has died, only what it says of its loans still counts.
+        # Of a worker that has died, only what it says of its loans, and of its end, still counts.
         self._last_words = {
             kind: self._reports[kind]
-            for kind in (messages.Closed, messages.Returned, messages.Released)
+            for kind in (messages.Closed, messages.Returned, messages.Released, messages.Failed)
         }
+        # How many requests those that are gone have begun.
+        self.requests_before = 0
         # When `reconcile` is due; things that happen to the fleet bring it forward.
         self.deadline = 0.0
 
@@ -186,6 +211,25 @@ class Workers:
         for link in self._links.values():
             link.row.flags[UNREADY] = 1
 
+    @property
+    def links(self) -> list[WorkerLink]:
+        """The workers, by slot, and in a slot by generation."""
+        found = [link for link in self._links.values() if isinstance(link, WorkerLink)]
+        return sorted(found, key=lambda link: (link.worker.slot, link.worker.id.generation))
+
+    def retire(self, slot: int) -> str:
+        """Replace the slot's worker, the new one first; why not, if that can't be."""
+        if self._ending or self._fleet.goal is Goal.STOP:
+            return "the service stops"
+        worker = next(
+            (each for each in self._fleet.roster.in_the_ring() if each.slot == slot), None
+        )
+        if worker is None:
+            return f"no worker serves in slot {slot}"
+        if self._fleet.leave(worker, monotonic()):
+            self.deadline = 0.0
+        return ""
+
     def disown(self) -> None:
         """In a forked worker: close the channels of the others."""
         for link in self._links.values():
@@ -200,6 +244,7 @@ class Workers:
         told = notice(step)
         if told is not None:
             _log.log(*told)
+        self._reloads.stepped(step)
 
     def _spawn(self, step: Spawn) -> None:
         try:
@@ -214,7 +259,7 @@ class Workers:
             self._lending.open(link, process.most_connections(self._settings[step.generation]))
         self._listen(link)
         if link.born:
-            _log.info("%s spawned", link.worker)
+            self._spawned(link)
 
     def _bring_forth(self, step: Spawn) -> Link:
         settings = self._settings[step.generation]
@@ -229,6 +274,7 @@ class Workers:
         worker = step.worker
         link = self._links[worker]
         _log.info("%s %s", worker, "is not needed any more" if worker.id.is_mold else "draining")
+        self._reloads.befell(worker, "draining")
         self._leave(link)
         # What was lent to it in this turn goes before Drain, to be given back with the rest.
         self._lending.send_loans()
@@ -238,14 +284,16 @@ class Workers:
     def _dump(self, step: Dump) -> None:
         _log.warning("%s is %s: it will be killed", step.worker, step.why)
         link = self._links[step.worker]
+        self._note_failure(link, f"was {step.why}")
         self._leave(link)
         link.dump_stacks()
 
     def _kill(self, step: Kill) -> None:
         link = self._links[step.worker]
-        stacks = link.read_stacks()
+        stacks = link.take_stacks()
         if stacks:
             _log.error("%s was killed here:\n%s", step.worker, stacks)
+            self._failures.add_trace(step.worker.id, stacks)
         if link.born:
             link.kill()
             return
@@ -301,15 +349,19 @@ class Workers:
     def _born(self, link: Link, report: messages.Born) -> None:
         if not link.born:
             link.bear(report.pid)
-            _log.info("%s spawned", link.worker)
+            self._spawned(link)
 
     def _ready(self, link: Link, report: messages.Ready) -> None:
         worker = link.worker
         seconds = monotonic() - worker.since
         if self._fleet.ready(worker, monotonic()):
             _log.info("%s ready after %.2f s", worker, seconds)
+            self._reloads.befell(worker, "ready", seconds)
             self._join(link)
             self.deadline = 0.0
+
+    def _failed(self, link: Link, report: messages.Failed) -> None:
+        link.trouble = report.why
 
     def _leaving(self, link: Link, report: messages.Leaving) -> None:
         if not self._ending and self._fleet.leave(link.worker, monotonic()):
@@ -339,17 +391,30 @@ class Workers:
             self._poller.forget(link.channel.fileno())
         level = logging.ERROR if worker.phase in _ALIVE else logging.INFO
         if isinstance(link, WorkerLink):
-            _log.log(level, "%s %s after %d requests", worker, why, link.row.counters[0])
+            requests = link.row.counters[0]
+            _log.log(level, "%s %s after %d requests", worker, why, requests)
+            self.requests_before += requests
             count(self._counts.exits, reason_of(link))
             self._lending.bury(link, was_killed=worker.phase is Phase.DYING)
+            self._hooks.call("child_exit", monotonic(), worker=worker.id)
         else:
             _log.log(level, "%s %s", worker, why)
+        if worker.phase in _ALIVE:
+            self._note_failure(link, why)
         self._fleet.exited(worker, why, monotonic())
+        self._reloads.befell(worker, "gone", monotonic() - worker.since)
         self._pulse.forget(link)
         self._births.bury(link)
         self.deadline = 0.0
 
     # The parts.
+
+    def _spawned(self, link: Link) -> None:
+        _log.info("%s spawned", link.worker)
+        self._reloads.befell(link.worker, "spawned")
+
+    def _note_failure(self, link: Link, why: str) -> None:
+        self._failures.note(Failure(link.worker.id, why, link.trouble, monotonic()))
 
     def _join(self, link: Link) -> None:
         if isinstance(link, WorkerLink) and not link.stopped:

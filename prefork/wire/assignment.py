@@ -1,4 +1,4 @@
-"""What a worker, or a mold, is given when it is forked."""
+"""What a child of the master is given when it is forked."""
 
 from __future__ import annotations
 
@@ -75,12 +75,31 @@ class ObserverAssignment:
     logs: Logs
 
 
+@dataclass(frozen=True)
+class HookAssignment:
+    """A hook that is to be called: its name, and what its function is told: the pid of the master,
+    the addresses, how many workers there should be, and what it is about."""
+
+    name: str
+    settings: Settings
+    logs: Logs
+    master: int
+    addresses: tuple[str, ...]
+    size: int
+    worker: WorkerId | None = None
+    numbers: tuple[int, ...] = ()
+
+
+# What a child of the master may be.
+Task = Assignment | TerminatorAssignment | HookAssignment | ObserverAssignment
+
+
 class Forked(BaseException):
     """Raised in a new child of the master: it unwinds the master's stack, which is not the child's.
 
     Not an `Exception`, so that nothing between the fork and the command line stops it.
     """
 
-    def __init__(self, assignment: Assignment | TerminatorAssignment | ObserverAssignment) -> None:
+    def __init__(self, assignment: Task) -> None:
         super().__init__()
         self.assignment = assignment

@@ -96,6 +96,13 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
     """The app is imported and can serve; of a mold, workers can be forked from it."""
 
 
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
+    """This worker, or mold, can't be one, and exits: `why` is what it has logged, with the app's
+    traceback; of a long one only the end."""
+
+    why: str
+
+
 class Leaving(msgspec.Struct, frozen=True, array_like=True, tag="leaving"):
     """This worker wants to be replaced: it serves on until the master drains it.
 
@@ -134,7 +141,7 @@ class Room(msgspec.Struct, frozen=True, array_like=True, tag="room"):
 
 Command = Lend | Drain | GiveBack | ReopenLogs | Cast
 TerminatorCommand = Terminate | Cut | Drain | ReopenLogs
-Report = Born | Ready | Leaving | Closed | Returned | Released | Room
+Report = Born | Ready | Failed | Leaving | Closed | Returned | Released | Room
 
 encode = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

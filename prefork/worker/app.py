@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from types import ModuleType, TracebackType
@@ -13,7 +14,7 @@ from prefork.wsgi import App
 _DEFAULT_ATTRIBUTES = ("application", "app")
 # An app may raise anything while it is imported, even what is meant for the interpreter.
 _WHATEVER = (Exception, SystemExit, KeyboardInterrupt)
-_OUR_FILES = (__file__, importlib.__file__)
+_OUR_FILES = (os.path.dirname(__file__), importlib.__file__)
 
 
 def load_app(name: str) -> App:
@@ -26,12 +27,16 @@ def load_app(name: str) -> App:
         BootError: it can't be had. What the app itself raised is in the message, with the part
             of the traceback that is the app's.
     """
-    module_name, _, attribute = name.partition(":")
-    module = _import(module_name, name)
-    found = _resolve(module, attribute, name)
+    found = load_attribute(name)
     if not callable(found):
         raise BootError(f"{name} is not callable: it is {type(found).__name__!r}")
     return found
+
+
+def load_attribute(name: str) -> object:
+    """What a name such as `module:attribute` stands for; errors are as of `load_app`."""
+    module_name, _, attribute = name.partition(":")
+    return _resolve(_import(module_name, name), attribute, name)
 
 
 def _import(module_name: str, name: str) -> ModuleType:
@@ -44,9 +49,9 @@ def _import(module_name: str, name: str) -> ModuleType:
             raise BootError(
                 f"no module {error.name!r} for {name} (looked in {where}, ...)"
             ) from None
-        raise _app_raised(f"{module_name} can't be imported", error) from None
+        raise app_raised(f"{module_name} can't be imported", error) from None
     except _WHATEVER as error:
-        raise _app_raised(f"{module_name} can't be imported", error) from None
+        raise app_raised(f"{module_name} can't be imported", error) from None
 
 
 def _resolve(module: ModuleType, attribute: str, name: str) -> object:
@@ -67,10 +72,11 @@ def _resolve(module: ModuleType, attribute: str, name: str) -> object:
     try:
         return found()
     except _WHATEVER as error:
-        raise _app_raised(f"{name} raised", error) from None
+        raise app_raised(f"{name} raised", error) from None
 
 
-def _app_raised(what: str, error: BaseException) -> BootError:
+def app_raised(what: str, error: BaseException) -> BootError:
+    """What code of the operator's has raised, with its part of the traceback."""
     trace = _of_the_app(error.__traceback__)
     text = "".join(traceback.format_exception(type(error), error, trace))
     return BootError(f"{what}:\n{text.rstrip()}")
@@ -80,7 +86,7 @@ def _of_the_app(trace: TracebackType | None) -> TracebackType | None:
     """The traceback without the frames of prefork and the import system on top of it."""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
-        if file not in _OUR_FILES and not file.startswith("<frozen importlib"):
+        if not file.startswith((*_OUR_FILES, "<frozen importlib")):
             return trace
         trace = trace.tb_next
     return None

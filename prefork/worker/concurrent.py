@@ -13,6 +13,7 @@ from prefork.http import forwarded
 from prefork.http.request import Request
 from prefork.worker.connection import Connection
 from prefork.worker.lingering import shut_down
+from prefork.worker.offer import Offer
 from prefork.worker.outbound import Outbound
 from prefork.worker.transport import Waiting
 from prefork.wsgi import Exchange
@@ -49,8 +50,13 @@ class ConcurrentConnection(Connection):
 
     @property
     def unsent(self) -> int:
-        """How many bytes of the response are kept for the client."""
+        """How many bytes of the response are kept for the client, in memory."""
         return 0 if self._outbound is None else self._outbound.size
+
+    @property
+    def taken(self) -> bool:
+        """Whether the app has taken the socket: what it does now is no request that takes long."""
+        return self._exchange is not None and self._exchange.taken
 
     def readable(self) -> None:
         """The client has sent something, or is gone."""
@@ -93,7 +99,8 @@ class ConcurrentConnection(Connection):
         while request is not None:
             if self._trusted:
                 forwarded.apply(request.environ, self._entrance.proxies)
-            self._exchange = exchange = Exchange(request, self)
+            exchange = Exchange(request, self) if request.behind is None else Offer(request, self)
+            self._exchange = exchange
             self.waiting = _APP
             if engine.timed:
                 exchange.began = monotonic()
@@ -130,7 +137,7 @@ class ConcurrentConnection(Connection):
             self.close()
             return
         self.lost = True
-        self._outbound = None
+        self._drop_outbound()
         self._pause()
         shut_down(self.fd)
         self.resume()

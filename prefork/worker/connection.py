@@ -17,6 +17,7 @@ from prefork.errors import HTTPError
 from prefork.http import forwarded, response
 from prefork.http.request import Phase, Request, RequestParser
 from prefork.wire.board import RETIRING
+from prefork.worker.offer import Offer
 from prefork.worker.transport import (
     BUSY,
     CLOSED,
@@ -154,8 +155,9 @@ class Connection(SocketTransport):
         try:
             self._parser.feed(data)
         except HTTPError as error:
-            # To be answered when what has come before it is.
-            self._refused = error
+            # To be answered when what has come before it is. What was raised has a traceback, which
+            # refers back to this connection: all would be left to the collector.
+            self._refused = HTTPError(error.status, error.why)
 
     def _proceed(self) -> None:
         """Serve what has been parsed, if anything has."""
@@ -169,7 +171,7 @@ class Connection(SocketTransport):
         while request is not None:
             if self._trusted:
                 forwarded.apply(request.environ, self._entrance.proxies)
-            exchange = Exchange(request, self)
+            exchange = Exchange(request, self) if request.behind is None else Offer(request, self)
             if engine.timed:
                 exchange.began = monotonic()
             engine.execute(exchange)
@@ -262,6 +264,8 @@ class Connection(SocketTransport):
         """The client has got no whole response."""
         if exchange.refused is not None:
             self._refuse(exchange.refused)
+        elif exchange.taken:
+            self.close(CLOSED)
         else:
             self.close()
 

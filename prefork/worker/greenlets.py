@@ -9,11 +9,8 @@ A body is read by the app while it arrives.
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import math
-import os
-import signal
 import traceback
 from collections.abc import Callable, Iterable
 from os import read
@@ -27,12 +24,13 @@ from greenlet import getcurrent, greenlet
 from prefork.errors import RequestTimeout
 from prefork.http.body import Stream
 from prefork.http.request import Request
-from prefork.signals import DUMP_STACKS
+from prefork.http.response import CONTINUE
 from prefork.wire.board import LoanState
 from prefork.worker.concurrent import ConcurrentConnection
 from prefork.worker.connection import RECEIVE_SIZE, Connection
 from prefork.worker.kind import ErrorHandler
 from prefork.worker.outbound import Outbound
+from prefork.worker.stacks import dump_more, requests
 from prefork.worker.transport import HIGH_WATER, Waiting
 from prefork.wsgi import App, Disconnected, Exchange
 
@@ -102,7 +100,7 @@ class GreenletConnection(ConcurrentConnection):
             body.expects = False
             # Not behind a final response that has begun: RFC 9110, section 10.1.1.
             if not exchange.head_sent:
-                self._send_continue()
+                self._send_continue_in_order()
         if self._outbound is None:
             self._watch_input()
             self._unpause()
@@ -114,6 +112,13 @@ class GreenletConnection(ConcurrentConnection):
         if self.waiting is Waiting.BODY:
             self.waiting = Waiting.APP
             self._waited = monotonic() - self.since
+
+    def _send_continue_in_order(self) -> None:
+        """Not into the middle of early hints."""
+        if self._outbound is None:
+            self._send_continue()
+        else:
+            self._outbound.add(CONTINUE)
 
     def _suspend(self) -> None:
         me = getcurrent()
@@ -178,7 +183,12 @@ class GreenletConnection(ConcurrentConnection):
         body = exchange.request.body
         if type(body) is Stream and body.left:
             body.discard()
-            if exchange.complete and exchange.persistent and not self.unsent and not self.lost:
+            if (
+                exchange.complete
+                and exchange.persistent
+                and self._outbound is None
+                and not self.lost
+            ):
                 self._over = True
                 self._unpause()
                 self._watch_input()
@@ -206,7 +216,6 @@ class Greenlets:
     full = False
 
     def __init__(self, stacks: int) -> None:
-        self._stacks = stacks
         self._hub = gevent.get_hub()
         self.loop = self._hub.loop
         self._main = getcurrent()
@@ -215,10 +224,8 @@ class Greenlets:
         self._entered: Exchange | None = None
         # Those that wait for something in the middle of a request.
         self._waiting: dict[greenlet, Exchange] = {}
-        # faulthandler sees the stack that is in use; it goes first, then this one.
-        faulthandler.unregister(DUMP_STACKS)
-        signal.signal(DUMP_STACKS, self._dump)
-        faulthandler.register(DUMP_STACKS, file=stacks, all_threads=True, chain=True)
+        # faulthandler sees the stack that is in use only.
+        dump_more(stacks, self._stacks_of_waiting)
 
     def begin(self, engine: Engine, app: App) -> None:
         """From now on requests are executed."""
@@ -274,7 +281,7 @@ class Greenlets:
         late = [
             each
             for each, exchange in self._waiting.items()
-            if now - exchange.began > self._patience
+            if now - exchange.began > self._patience and not exchange.taken
         ]
         for each in late:
             exchange = self._waiting.get(each)
@@ -315,11 +322,13 @@ class Greenlets:
             del exchange  # with the body of its request, for as long as there is no other
             exchange = _next_exchange(to_hub)
 
-    def _dump(self, number: int, frame: FrameType | None) -> None:
-        """Write down where the requests stand that wait."""
-        for each, exchange in self._waiting.items():
-            text = f"Greenlet of {exchange} (most recent call first):\n{''.join(_stack(each))}"
-            os.write(self._stacks, text.encode("utf-8", "backslashreplace"))
+    def _stacks_of_waiting(self) -> str:
+        """Which request runs, and where those stand that wait."""
+        waiting = [
+            f"\nGreenlet of {exchange} (most recent call first):\n{''.join(_stack(each))}"
+            for each, exchange in self._waiting.items()
+        ]
+        return requests() + "".join(waiting)
 
 
 def _stack(waiting: greenlet) -> list[str]:

@@ -56,7 +56,10 @@ class Lingering:
     def expire(self, now: float) -> None:
         """End those that have had their time."""
         while self._deadlines and next(iter(self._deadlines.values())) <= now:
-            self._end(next(iter(self._deadlines)))
+            fd = next(iter(self._deadlines))
+            # The app may have its socket yet, and wait for what the client sends.
+            shut_down(fd)
+            self._end(fd)
 
     def disown(self) -> None:
         """In a forked child: close them; they end when the parent ends them."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 
@@ -13,22 +15,44 @@ from prefork import process, signals, systemd
 from prefork.errors import BootError, PreforkError
 from prefork.settings import Settings, home, worker_kind
 from prefork.signals import DUMP_STACKS
+from prefork.wire import messages
 from prefork.wire.assignment import Assignment
+from prefork.wire.channel import ChannelClosed
 from prefork.worker.app import load_app
 from prefork.worker.greenlets import Greenlets
+from prefork.worker.hooks import Hooks
 from prefork.worker.kind import Kind
 from prefork.worker.mold import Mold
 from prefork.worker.patch import patch
+from prefork.worker.stacks import dump_more, requests
 from prefork.worker.sync import Sync
 from prefork.worker.threads import Threads
 from prefork.worker.worker import Worker
 from prefork.wsgi import App
 
+
+def _sync(assignment: Assignment) -> Kind:
+    dump_more(assignment.stacks, requests)
+    return Sync()
+
+
+def _threads(assignment: Assignment) -> Kind:
+    dump_more(assignment.stacks, requests)
+    return Threads(assignment.settings.threads)
+
+
+def _gevent(assignment: Assignment) -> Kind:
+    return Greenlets(assignment.stacks)
+
+
 KINDS: dict[str, Callable[[Assignment], Kind]] = {
-    "sync": lambda assignment: Sync(),
-    "threads": lambda assignment: Threads(assignment.settings.threads),
-    "gevent": lambda assignment: Greenlets(assignment.stacks),
+    "sync": _sync,
+    "threads": _threads,
+    "gevent": _gevent,
 }
+
+# A packet has room for so many characters, whatever they are.
+_LONGEST_FAILURE = 12000
 
 _log = logging.getLogger("prefork.worker")
 
@@ -45,14 +69,23 @@ def main(assignment: Assignment) -> int:
     _close_what_is_not_ours(assignment)
     try:
         enter(settings)
-        if assignment.id.is_mold:
-            return _be_mold(assignment)
-        return _be_worker(assignment, partial(load_app, settings.app))
+        if not assignment.id.is_mold:
+            return _be_worker(assignment, partial(load_app, settings.app))
+        cast, app = _be_mold(assignment)
+        if cast is None:
+            return 0
+        # From here on this is a worker, which the mold has forked.
+        assignment = cast
+        faulthandler.register(DUMP_STACKS, file=cast.stacks, all_threads=True)
+        _introduce(cast)
+        return _be_worker(cast, lambda: app)
     except PreforkError as error:
         _log.error("%s", error)
+        _report_failure(assignment, str(error))
         return error.exit_code
-    except Exception:  # noqa: BLE001  the last place to say it
+    except Exception as error:  # noqa: BLE001  the last place to say it
         _log.exception("error in the worker")
+        _report_failure(assignment, "".join(traceback.format_exception(error)))
         return PreforkError.exit_code
     finally:
         signals.ignore()
@@ -87,19 +120,27 @@ def enter(settings: Settings) -> None:
 
 
 def _be_worker(assignment: Assignment, load: Callable[[], App]) -> int:
+    hooks = Hooks(assignment)
+    hooks.forked()
     kind = KINDS[worker_kind(assignment.settings)](assignment)
-    return Worker(assignment, kind).serve(load)
+    try:
+        return Worker(assignment, kind).serve(lambda: hooks.initialized(load()))
+    finally:
+        hooks.exiting()
 
 
-def _be_mold(assignment: Assignment) -> int:
+def _be_mold(assignment: Assignment) -> tuple[Assignment | None, App]:
+    """Be a mold: in a worker that it has forked, that one's assignment, and the app."""
     app = load_app(assignment.settings.app)
-    cast = Mold(assignment).serve()
-    if cast is None:
-        return 0
-    # From here on this is a worker, which the mold has forked.
-    faulthandler.register(DUMP_STACKS, file=cast.stacks, all_threads=True)
-    _introduce(cast)
-    return _be_worker(cast, lambda: app)
+    return Mold(assignment).serve(), app
+
+
+def _report_failure(assignment: Assignment, why: str) -> None:
+    """Tell the master, for those who wait for this worker."""
+    # What an app raises may not be Unicode throughout.
+    text = why[-_LONGEST_FAILURE:].encode("utf-8", "replace").decode()
+    with contextlib.suppress(ChannelClosed):
+        assignment.channel.send(messages.Failed(text))
 
 
 def _introduce(assignment: Assignment) -> None:

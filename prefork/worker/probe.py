@@ -13,6 +13,7 @@ from typing import Any
 
 from prefork import __version__
 from prefork.errors import BootError
+from prefork.http.files import Extent
 from prefork.wire.board import UNREADY
 from prefork.worker.service import Entrance
 from prefork.wsgi import App, Exchange
@@ -55,6 +56,10 @@ class Probe:
         """Take a part of the response."""
         if len(self._response) < _KEPT_SIZE:
             self._response += data + more
+
+    def send_file(self, head: bytes, extent: Extent) -> None:
+        """Take the head: that the app has a file is enough to know."""
+        self.send(head)
 
     def check(self) -> None:
         """The app is done.

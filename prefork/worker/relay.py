@@ -13,7 +13,9 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from prefork.errors import HTTPError
+from prefork.http.files import Extent
 from prefork.worker.concurrent import ConcurrentConnection
+from prefork.worker.outbound import FilePart
 from prefork.worker.transport import HIGH_WATER, RESPONDING, Waiting
 from prefork.wsgi import Disconnected
 
@@ -139,6 +141,24 @@ class Relay:
             raise Disconnected
         self._given += len(data) + len(more)
         self._kind.hand_over(self, data, more)
+        self._await_room()
+
+    def send_file(self, head: bytes, extent: Extent) -> None:
+        """Have the loop send these bytes and a part of a file, which may be closed then.
+
+        Raises:
+            Disconnected: the client is gone, or takes nothing, or the file can't be sent.
+        """
+        if self.lost:
+            raise Disconnected
+        try:
+            file = FilePart(extent)
+        except OSError as error:
+            raise Disconnected from error
+        self._given += len(head)
+        self._kind.hand_over(self, head, file)
+
+    def _await_room(self) -> None:
         while self._given - self._taken > HIGH_WATER:
             self._room = room = threading.Event()
             if self._given - self._taken > HIGH_WATER and not self.lost:

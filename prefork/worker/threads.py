@@ -34,6 +34,7 @@ from gevent.libev.corecext import loop as Loop  # noqa: N812
 from prefork.wire.board import ALONE, BUSY, WANTED
 from prefork.worker.connection import Connection
 from prefork.worker.kind import ErrorHandler
+from prefork.worker.outbound import FilePart
 from prefork.worker.relay import Relay, ThreadConnection
 from prefork.wsgi import App, Disconnected, Exchange
 
@@ -71,7 +72,7 @@ class Threads:
         self._requests: deque[Exchange] = deque()
         self._asleep: list[threading.Lock] = []
         # What the threads have handed over: what is to be sent, and exchanges that are over.
-        self._done: deque[Exchange | tuple[Relay, bytes, bytes]] = deque()
+        self._done: deque[Exchange | tuple[Relay, bytes, bytes | FilePart]] = deque()
         # Those that have sent a request which is not read yet, and the timer while some stay so.
         self._postponed: deque[ThreadConnection] = deque()
         self._tick: Any = None
@@ -161,7 +162,9 @@ class Threads:
         for connection in list(connections):
             assert isinstance(connection, ThreadConnection)
             relay = connection.relay
-            if relay is not None and now - relay.began > self._patience:
+            if relay is None or connection.taken:
+                continue
+            if now - relay.began > self._patience:
                 _log.error(
                     "a request has held thread %d for %.1f s:\n%s",
                     relay.thread,
@@ -177,7 +180,7 @@ class Threads:
 
     # In the threads.
 
-    def hand_over(self, relay: Relay, data: bytes, more: bytes) -> None:
+    def hand_over(self, relay: Relay, data: bytes, more: bytes | FilePart) -> None:
         """Have the loop send this."""
         self._done.append((relay, data, more))
         # In this order: whoever stands for the loop looks again after it has ceased to.
@@ -331,7 +334,10 @@ class Threads:
         if self._postponed and self._tick is None:
             self._watch_progress()
 
-    def _send(self, relay: Relay, data: bytes, more: bytes) -> None:
+    def _send(self, relay: Relay, data: bytes, more: bytes | FilePart) -> None:
+        if isinstance(more, FilePart):
+            self._send_part(relay, data, more)
+            return
         connection = relay.connection
         # An app may call write() when its request is over.
         if connection.relay is relay and not connection.lost:
@@ -340,6 +346,17 @@ class Threads:
             except Disconnected:
                 connection.lose()
         relay.passed(len(data) + len(more))
+
+    def _send_part(self, relay: Relay, head: bytes, file: FilePart) -> None:
+        connection = relay.connection
+        if connection.relay is relay and not connection.lost:
+            try:
+                connection.send_part(head, file)
+            except Disconnected:
+                connection.lose()
+        else:
+            file.close()
+        relay.passed(len(head))
 
     def _executed(self, exchange: Exchange) -> None:
         self._running -= 1

@@ -11,8 +11,9 @@ from enum import Enum
 from os import write, writev
 from typing import TYPE_CHECKING, Any
 
+from prefork.http.files import Extent
 from prefork.wire.board import LoanState
-from prefork.worker.outbound import Outbound
+from prefork.worker.outbound import FilePart, Outbound
 from prefork.wsgi import Disconnected
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class SocketTransport:
             self.lose()
             return
         self.since = self._engine.clock
-        if outbound.size:
+        if not outbound.empty:
             outbound.rest()
             return
         self._outbound = None
@@ -111,10 +112,57 @@ class SocketTransport:
         self._outbound.add(more, max(0, sent - len(data)))
         self._hold_up(self._outbound)
 
+    def send_file(self, head: bytes, extent: Extent) -> None:
+        """Send these bytes and a part of a file. What the client does not take at once of the file
+        stays on the disk, and the app does not wait for it.
+
+        Raises:
+            Disconnected: the client is gone, or takes nothing, or the file can't be sent.
+        """
+        try:
+            file = FilePart(extent)
+        except OSError as error:
+            raise Disconnected from error
+        self.send_part(head, file)
+
+    def send_part(self, head: bytes, file: FilePart) -> None:
+        """Do what `send_file` does, with the file in our hands."""
+        self._states[self.key] = RESPONDING
+        outbound = self._outbound
+        if outbound is None:
+            outbound = self._start_with(head, file)
+            if outbound is None:
+                return
+            self._outbound = outbound
+        else:
+            outbound.add(head)
+            outbound.add_file(file)
+        self._hold_up(outbound)
+
+    def _start_with(self, head: bytes, file: FilePart) -> Outbound | None:
+        """Begin to send; what the client has not taken at once."""
+        outbound = Outbound(self.fd)
+        outbound.add(head)
+        outbound.add_file(file)
+        try:
+            outbound.flush()
+        except OSError as error:
+            outbound.close()
+            raise Disconnected from error
+        return None if outbound.empty else outbound
+
     @property
     def state(self) -> int:
         """What the board says: a `LoanState`."""
         return self._states[self.key]
+
+    def take(self) -> None:
+        """Leave the connection to the app, which answers by itself. A death cuts it from now on."""
+        self._states[self.key] = RESPONDING
+
+    def unwatch(self, fd: int) -> None:
+        """The app is about to close an fd of its own for this connection: see the engine."""
+        self._engine.unwatch(fd)
 
     @property
     def idle(self) -> bool:
@@ -133,6 +181,7 @@ class SocketTransport:
             self._watcher.stop()
             if not self.pinned:
                 self._engine.unwatch(self.fd)
+        self._drop_outbound()
         fd, self.fd = self.fd, -1
         return fd
 
@@ -147,6 +196,7 @@ class SocketTransport:
         if self._watcher is not None:
             self._watcher.stop()
         self._watcher = None
+        self._drop_outbound()
         # The board, and the epoll instance, are the parent's.
         self._states, self.key = bytearray(1), 0
         fd, self.fd = self.fd, -1
@@ -167,6 +217,12 @@ class SocketTransport:
         """The client is gone, or takes nothing."""
         self.close()
 
+    def _drop_outbound(self) -> None:
+        """What the client has not taken is not sent any more."""
+        if self._outbound is not None:
+            self._outbound.close()
+            self._outbound = None
+
     def _written(self) -> None:
         """The client has taken all of a response."""
         raise NotImplementedError
@@ -185,7 +241,7 @@ class SocketTransport:
                 outbound.flush()
         except OSError as error:
             raise Disconnected from error
-        if not outbound.size:
+        if outbound.empty:
             self._outbound = None
 
     def _await_client(self, outbound: Outbound) -> None:

@@ -12,9 +12,11 @@ import io
 import json
 import os
 import time
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from wsgiref.validate import validator
 
@@ -281,6 +283,42 @@ def _closed(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return Parts(name, not_iterable if fate == "not-iterable" else parts)
 
 
+def _hints(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    """Early hints, before and after the head; the query is a mistake to make in them."""
+    mistake = environ["QUERY_STRING"]
+    hints = environ["wsgi.early_hints"]
+    if mistake == "length":
+        hints([("Content-Length", "4")])
+    elif mistake:
+        hints(contract_mistakes.BAD_HEADERS[mistake])
+    hints([("Link", "</a>; rel=preload"), ("Link", "</b>; rel=preload")])
+    hints([("X-Second", "1")])
+    start_response("200 OK", PLAIN)
+    yield b"body"
+    hints([("X-Late", "1")])
+
+
+def _hints_then_fails(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    environ["wsgi.early_hints"]([("X-Early", "1")])
+    raise RuntimeError("a mistake of the app")
+
+
+def _hints_elsewhere(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """From a thread that has nothing to do with the request, as far as can be known."""
+    thread = Thread(target=environ["wsgi.early_hints"], args=([("X-Early", "1")],))
+    thread.start()
+    thread.join()
+    return _text(start_response, "done")
+
+
+def _memory(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Bytes that are not `bytes`, and whose len() is not their number."""
+    start_response("200 OK", PLAIN)
+    way = environ["QUERY_STRING"]
+    body = bytearray(b"12345678") if way == "bytearray" else memoryview(array("I", [1, 2]))
+    return [body] if way != "stream" else (part for part in (body,))  # type: ignore[list-item, misc]
+
+
 _DEEDS: dict[str, Callable[[Environ, StartResponse], Iterable[bytes]]] = {
     "/pid": _pid,
     "/echo": _echo,
@@ -301,6 +339,10 @@ _DEEDS: dict[str, Callable[[Environ, StartResponse], Iterable[bytes]]] = {
     "/large": _large,
     "/endless": _endless,
     "/closed": _closed,
+    "/hints": _hints,
+    "/hints-then-fails": _hints_then_fails,
+    "/hints-elsewhere": _hints_elsewhere,
+    "/memory": _memory,
     **contract_mistakes.DEEDS,
 }
 

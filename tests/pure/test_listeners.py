@@ -67,6 +67,8 @@ def connected(listener: Listener, host: str | None = None) -> tuple[socket.socke
     [
         ("127.0.0.1:8000", TCPAddress("127.0.0.1", 8000, "127.0.0.1:8000")),
         ("localhost:0", TCPAddress("localhost", 0, "localhost:0")),
+        ("0.0.0.0", TCPAddress("0.0.0.0", 8000, "0.0.0.0")),
+        ("[::1]", TCPAddress("::1", 8000, "[::1]")),
         (":8000", TCPAddress("0.0.0.0", 8000, ":8000")),
         ("0.0.0.0:65535", TCPAddress("0.0.0.0", 65535, "0.0.0.0:65535")),
         ("[::]:8000", TCPAddress("::", 8000, "[::]:8000")),
@@ -101,7 +103,7 @@ def test_tls_can_be_spoken_only_with_a_certificate() -> None:
 
 MALFORMED = [
     *("", "8000", "localhost", "localhost:", "localhost:http", "localhost:65536", "::1:8000"),
-    *("[::1]", "[::1:8000", "::1]:8000", "127.0.0.1:8000/", "a:1\n"),
+    *("[::1:8000", "::1]:8000", "127.0.0.1:8000/", "a:1\n"),
     *("localhost:-1", "unix:", "unix://", "fd://", "fd://x:", "fd://-1", "fd://²"),
 ]
 

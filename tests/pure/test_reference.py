@@ -6,6 +6,7 @@ PORT and WEB_CONCURRENCY, and stopped by a SIGTERM to every process of it.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -20,7 +21,10 @@ from pathlib import Path
 import pytest
 
 from prefork import __version__, config, reference
-from prefork.errors import PreforkError
+from prefork.ctl import main as ctl
+from prefork.ctl.failure import EXIT_STATUS as CTL_EXIT_STATUS
+from prefork.ctl.failure import CtlError
+from prefork.errors import PreforkError, UsageError
 from prefork.settings import TABLE, Settings
 from prefork.signals import COMMANDS
 from tests.support.clients import Client
@@ -49,7 +53,8 @@ def plain_man_page() -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "path"), [("man", "man/prefork.1"), ("conf", "conf/prefork.toml")]
+    ("text", "path"),
+    [("man", "man/prefork.1"), ("ctl", "man/preforkctl.1"), ("conf", "conf/prefork.toml")],
 )
 def test_the_committed_file_is_what_the_code_makes(text: str, path: str) -> None:
     made = subprocess.run(
@@ -107,8 +112,10 @@ def test_the_man_page_has_all_that_the_table_says_of_a_setting(name: str) -> Non
 
 
 def test_the_man_page_has_every_flag_of_the_command_line() -> None:
+    """But not those of gunicorn's that only say what becomes of them."""
     page = plain_man_page()
-    flags = {flag for action in config.parser()._actions for flag in action.option_strings}
+    shown = [each for each in config.parser()._actions if each.help != argparse.SUPPRESS]
+    flags = {flag for action in shown for flag in action.option_strings}
     assert {flag for flag in flags if not re.search(rf"(?<![\w-]){flag}(?![\w-])", page)} == set()
 
 
@@ -122,18 +129,32 @@ def test_the_man_page_says_what_a_signal_does(number: signal.Signals) -> None:
 
 def test_the_man_page_explains_every_exit_status() -> None:
     codes = {0, PreforkError.exit_code}
-    codes |= {error.exit_code for error in PreforkError.__subclasses__()}
+    codes |= {error.exit_code for error in PreforkError.__subclasses__() if error is not CtlError}
     assert set(reference.EXIT_STATUS) == codes
 
 
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
-def test_the_man_page_is_clean_but_for_a_missing_date() -> None:
+@pytest.mark.parametrize("page", [reference.man_page(), reference.ctl_man_page()], ids=["1", "ctl"])
+def test_the_man_page_is_clean_but_for_a_missing_date(page: str) -> None:
     """It has the version instead, as the same code is to make the same page on any day."""
-    found = subprocess.run(
-        ["mandoc", "-T", "lint"], input=reference.man_page(), capture_output=True, text=True
-    ).stdout
-    assert [line for line in found.splitlines() if "missing date" not in line] == []
-    assert f"prefork {__version__}" in reference.man_page()
+    found = subprocess.run(["mandoc", "-T", "lint"], input=page, capture_output=True, text=True)
+    assert [line for line in found.stdout.splitlines() if "missing date" not in line] == []
+    assert f"prefork {__version__}" in page
+
+
+def test_the_page_of_preforkctl_has_each_command_option_and_exit_status() -> None:
+    page = reference.ctl_man_page().replace(r"\-", "-")
+    for command in ctl.COMMANDS:
+        assert f"\\fB{command}\\fR" in page
+    for option in ("--wait", "--quick", "--socket", "--pidfile", "--pid", "--json", "--timeout"):
+        assert f"\\fB{option}\\fR" in page
+    codes = {error.exit_code for error in all_errors(CtlError)} | {0, UsageError.exit_code}
+    assert set(CTL_EXIT_STATUS) == codes
+    assert all(f"\\fB{code}\\fR" in page for code in codes)
+
+
+def all_errors(kind: type[PreforkError]) -> set[type[PreforkError]]:
+    return {kind}.union(*(all_errors(each) for each in kind.__subclasses__()))
 
 
 # The Procfile.

@@ -280,6 +280,23 @@ def test_many_upgrades_in_one_piece_are_many_requests() -> None:
     assert len(parse(upgrade * 60).requests) == 60
 
 
+def test_what_is_behind_a_request_for_an_upgrade_is_kept() -> None:
+    parser = RequestParser(TEMPLATE, PEER, LIMITS)
+    upgrade = head("Connection: upgrade", "Upgrade: x")
+    parser.feed(upgrade[:20])
+    parser.feed(upgrade[20:] + upgrade + head() + b"GET /rest")
+    behind = [None if each.behind is None else bytes(each.behind) for each in parser.requests]
+    rest = head() + b"GET /rest"
+    assert behind == [upgrade + rest, rest, None]
+
+
+def test_what_is_behind_another_request_is_not() -> None:
+    for data in (head("Upgrade: x"), GOOD["upgrade with a body"]):
+        parser = RequestParser(TEMPLATE, PEER, LIMITS)
+        parser.feed(data)
+        assert parser.requests[0].behind is None
+
+
 def test_the_phase_tells_what_has_arrived() -> None:
     parser = RequestParser(TEMPLATE, PEER, LIMITS)
     phases = [parser.phase]
@@ -458,6 +475,8 @@ def test_a_field_may_have_its_size_and_not_much_more() -> None:
     ):
         assert parse(head(field), limits=TIGHT).status == status
         assert parse(*bytewise(head(field)), limits=TIGHT).status == status
+        # Behind another request, too.
+        assert parse(head() + head(field), limits=TIGHT).status == status
 
 
 def test_repeated_fields_may_each_have_their_size() -> None:

@@ -162,6 +162,13 @@ def test_large_bodies_go_through_in_both_directions(
         )
 
 
+def test_a_file_goes_through(secure: Secure, authority: Authority, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content := os.urandom(1 << 22))
+    server = secure("tests.apps.files:app")
+    with TLSClient(server.port, authority.context()) as client:
+        assert client.ask(f"/?path={tmp_path / 'file'}").body == content
+
+
 def test_clients_get_the_certificate_of_the_name_that_they_ask_for(
     secure: Secure, authority: Authority
 ) -> None:

@@ -516,6 +516,48 @@ def test_a_body_longer_than_its_length_ends_with_it(
     server.wait_for(rf"/lengths\?{way}/{length}/9: .* more than its Content-Length", since)
 
 
+@pytest.mark.parametrize("way", ["bytearray", "list", "stream"])
+def test_what_holds_bytes_counts_by_its_bytes(wire: Wire, way: str) -> None:
+    response = wire.get(f"/memory?{way}")
+    assert len(response.body) == 8
+    wire.assert_open()
+
+
+# Early hints.
+
+
+def test_early_hints_come_before_the_final_head_and_not_after_it(wire: Wire) -> None:
+    wire.send(request("GET", "/hints"))
+    links = [("Link", "</a>; rel=preload"), ("Link", "</b>; rel=preload")]
+    assert wire.head() == ("HTTP/1.1 103 Early Hints", links)
+    assert wire.head() == ("HTTP/1.1 103 Early Hints", [("X-Second", "1")])
+    response = wire.response()
+    assert (response.status, response.body) == (200, b"body")
+    wire.assert_open()
+
+
+def test_a_client_of_http_1_0_gets_no_early_hints(wire: Wire) -> None:
+    wire.send(request("GET", "/hints", version="1.0"))
+    assert wire.response().body == b"body"
+
+
+def test_an_app_that_fails_after_early_hints_is_a_500(wire: Wire) -> None:
+    wire.send(request("GET", "/hints-then-fails"))
+    assert wire.head()[0] == "HTTP/1.1 103 Early Hints"
+    assert_failed(wire.response())
+
+
+def test_early_hints_from_elsewhere_are_left_out(wire: Wire) -> None:
+    assert wire.get("/hints-elsewhere").text == "done"
+
+
+@pytest.mark.parametrize("mistake", ["crlf-in-value", "lf-in-name", "connection", "length"])
+def test_early_hints_that_must_not_be_sent_are_a_500(wire: Wire, mistake: str) -> None:
+    response = wire.get(f"/hints?{mistake}")
+    assert_failed(response)
+    assert response.get("X-Injected") is None
+
+
 # With the validator of the standard library in between.
 
 

@@ -1,0 +1,49 @@
+"""What a worker writes down on demand besides the stacks of its threads: faulthandler goes first,
+which can tell from within C code too; then we do, as soon as Python runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from prefork.signals import DUMP_STACKS
+from prefork.wsgi import Exchange
+
+
+def dump_more(fd: int, more: Callable[[], str]) -> None:
+    """From now on, at `DUMP_STACKS`, write this too.
+
+    Args:
+        fd: where faulthandler writes the stacks.
+        more: gives the text; it may be called in the middle of whatever the app does.
+    """
+
+    def write(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(Exception):  # it would be raised in the app
+            os.write(fd, more().encode("utf-8", "backslashreplace"))
+
+    # It does not take over again what it has already.
+    faulthandler.unregister(DUMP_STACKS)
+    signal.signal(DUMP_STACKS, write)
+    faulthandler.register(DUMP_STACKS, file=fd, all_threads=True, chain=True)
+
+
+def requests() -> str:
+    """Which requests the threads are in, a line each."""
+    return "".join(f"\nRequest {exchange} in thread {thread:#018x}" for thread, exchange in _all())
+
+
+def _all() -> Iterator[tuple[int, Exchange]]:
+    for thread, innermost in sys._current_frames().items():
+        frame: FrameType | None = innermost
+        while frame is not None:
+            # Nobody has to note it for each request: it stands on the stack.
+            if frame.f_code is Exchange.run.__code__:
+                yield thread, frame.f_locals["self"]
+            frame = frame.f_back
