@@ -35,7 +35,7 @@ class Scale:
 WHOLE = Scale()
 # For peers, of which many reloads and broken deploys take long, and tell enough.
 PEERS = Scale(50, 10_000, 5, 500, 5.0, 100, 0, 0, 1_000)
-SHORT = Scale(20, 2_000, 4, 200, 2.0, 20, 2, 20, 200)
+SHORT = Scale(20, 2_000, 4, 200, 2.0, 20, 2, 10, 200)
 
 
 class Trial:

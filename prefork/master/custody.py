@@ -66,13 +66,7 @@ class Custody:
 
     def linger(self, connection: Connection, now: float) -> None:
         """Shut the connection down, and see to its end."""
-        sock = socket.socket(fileno=connection.fd)
-        try:
-            sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # the client is gone
-        finally:
-            sock.detach()
+        _shut_down(connection.fd, socket.SHUT_WR)
         if self._drained(connection):
             os.close(connection.fd)
             return
@@ -134,7 +128,7 @@ class Custody:
         while self._lingering and next(iter(self._lingering.values())) <= now:
             connection = next(iter(self._lingering))
             # A worker's app may have its socket yet, and wait for what the client sends.
-            _shut_down(connection.fd)
+            _shut_down(connection.fd, socket.SHUT_RDWR)
             self._stop_lingering(connection)
 
     def deadline(self) -> float:
@@ -181,10 +175,10 @@ class Custody:
             return True
 
 
-def _shut_down(fd: int) -> None:
+def _shut_down(fd: int, how: int) -> None:
     sock = socket.socket(fileno=fd)
     try:
-        sock.shutdown(socket.SHUT_RDWR)
+        sock.shutdown(how)
     except OSError:
         pass  # the client is gone
     finally:
