@@ -52,10 +52,6 @@ def _verify(value: int) -> str:
     return _VERIFY[int(value)]
 
 
-def _log_file(value: str | None) -> str:
-    return value or ""
-
-
 @dataclass(frozen=True)
 class Equal:
     """What a setting is here: its name, and how its value is translated."""
@@ -96,11 +92,14 @@ EQUALS = {
     "forwarded_allow_ips": Equal("forwarded_allow_ips", _list),
     "proxy_protocol": Equal("proxy_protocol", _proxy_protocol),
     "proxy_allow_ips": Equal("proxy_allow_ips", _list),
-    "accesslog": Equal("access_log", _log_file),
+    "accesslog": Equal("access_log"),
     "access_log_format": Equal("access_log_format"),
     "errorlog": Equal("error_log"),
     "loglevel": Equal("log_level", str.lower),
     "control_socket": Equal("control_socket"),
+    "statsd_host": Equal("statsd_host"),
+    "statsd_prefix": Equal("statsd_prefix"),
+    "dogstatsd_tags": Equal("dogstatsd_tags"),
     "certfile": Equal("tls_certificate"),
     "keyfile": Equal("tls_key"),
     "ca_certs": Equal("tls_ca"),
@@ -121,7 +120,6 @@ _OF_DIRTY = "there are no dirty workers: use a task queue"
 _OF_ASGI = "WSGI only"
 _OF_HTTP2 = "HTTP/1.1 only: a proxy in front can speak HTTP/2"
 _OF_LOGS = "logs go to files and standard streams, for others to pass on"
-_OF_STATSD = "there is no StatsD"
 _STRICT = "RFC 9112 is followed to the letter: what it forbids is refused"
 
 WITHOUT = {
@@ -179,10 +177,7 @@ WITHOUT = {
     "syslog_prefix": (_LOSE, _OF_LOGS),
     "syslog_facility": (_LOSE, _OF_LOGS),
     "disable_redirect_access_to_syslog": (_LOSE, _OF_LOGS),
-    "statsd_host": (_LOSE, _OF_STATSD),
-    "statsd_prefix": (_LOSE, _OF_STATSD),
-    "dogstatsd_tags": (_LOSE, _OF_STATSD),
-    "enable_backlog_metric": (_LOSE, _OF_STATSD),
+    "enable_backlog_metric": (_LOSE, "see prefork_backlog at metrics_bind"),
     "control_socket_mode": (_KEEP, "it is always its owner's alone"),
     "control_socket_disable": (_LOSE, 'set control_socket = "off"'),
     # Of another file, of what is said here already, or of gunicorn's own.

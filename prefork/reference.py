@@ -3,6 +3,7 @@
     python -m prefork.reference man     what man/prefork.1 is
     python -m prefork.reference ctl     what man/preforkctl.1 is
     python -m prefork.reference conf    what conf/prefork.toml is
+    python -m prefork.reference gunicorn    what docs/gunicorn-settings.md is
 
 The same code makes the same text on every machine and day: the version stands for the date.
 
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import inspect
 
-from prefork import __version__
+from prefork import __version__, beside
 from prefork.config import parser, value_toml
 from prefork.ctl.failure import EXIT_STATUS as CTL_EXIT_STATUS
 from prefork.ctl.main import parser as ctl_parser
@@ -183,7 +184,7 @@ Two workers more:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the text that the only argument names."""
-    texts = {"man": man_page, "ctl": ctl_man_page, "conf": sample}
+    texts = {"man": man_page, "ctl": ctl_man_page, "conf": sample, "gunicorn": beside.page}
     command = argparse.ArgumentParser(prog="python -m prefork.reference")
     command.add_argument("text", choices=texts)
     print(texts[command.parse_args(arguments).text](), end="")

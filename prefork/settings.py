@@ -30,6 +30,7 @@ class Group(Enum):
     LIMITS = "Limits on requests"
     PROCESS = "Process"
     LOG = "Logging"
+    METRICS = "Metrics"
 
 
 @dataclass(frozen=True)
@@ -597,6 +598,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Literal["debug", "info", "warning", "error", "critical"],
         Option(Group.LOG, "Least severity that is logged."),
     ] = "info"
+
+    metrics_bind: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "Address, as for bind, at which a process of its own serves /metrics for Prometheus, "
+            "/live and /ready. Needs prefork[metrics]. Default: none.",
+            metavar="ADDRESS",
+        ),
+    ] = ""
+    statsd_host: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "Where StatsD listens, HOST:PORT or unix://PATH: it gets gunicorn's metrics, in "
+            "datagrams. Default: nowhere.",
+            metavar="ADDRESS",
+        ),
+    ] = ""
+    statsd_prefix: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "What each name told to StatsD begins with, before a dot. Default: nothing.",
+            metavar="PREFIX",
+        ),
+    ] = ""
+    dogstatsd_tags: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "Tags that go with all that is told to StatsD, in DogStatsD's way. Default: none.",
+            metavar="KEY:VALUE,...",
+        ),
+    ] = ""
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ class Exchange:
         try:
             environ["wsgi.input"] = BytesIO() if body is None else body.finish()
         except HTTPError as error:
-            self.refused = error
+            self.refused = HTTPError(error.status, error.why)  # without a traceback to this
             return
         try:
             result = app(environ, self.start_response)

@@ -131,7 +131,8 @@ class Stream(io.RawIOBase):
             if not self.left or self._unwanted:
                 return 0
             if self.failure is not None:
-                raise self.failure
+                # A new one: with a traceback it would refer back to this, and to all that reads it.
+                raise type(self.failure)(*self.failure.args)
             self.wait()
         part = self._parts.popleft()
         size = min(len(part), len(buffer))

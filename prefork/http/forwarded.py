@@ -94,6 +94,8 @@ def _node(text: str) -> tuple[str, str] | None:
     """An address and a port, "0" if it has none; None for what is no address, such as "unknown"."""
     match = _NODE.match(text)
     host, port = (match[1] or match[2], match[3]) if match else (text, None)
+    if "%" in host:
+        return None  # a zone of IPv6 means nothing elsewhere, and may be any text at all
     try:
         address = ip_address(host)
     except ValueError:

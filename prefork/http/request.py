@@ -148,12 +148,13 @@ class RequestParser:
         self._kept = b""
         # The last bytes that were parsed, in which an empty line may have begun.
         self._last = b""
+        self._body: Body | Stream | None = None
         # Bytes of a body that have not arrived, where that is known.
         self._left = 0
         # Whether the last request has come: what follows it means nothing (RFC 9112, section 9.6).
         self._over = False
         self._parser = httptools.HttpRequestParser(self)
-        # Bytes since the message began, or since its body last grew: heads, trailers and the
+        # Bytes parsed since the message began, or since its body last grew: heads, trailers and the
         # extensions of chunks are bounded by it.
         self._unframed = 0
         self.phase = Phase.IDLE
@@ -170,7 +171,6 @@ class RequestParser:
             HTTPError: the request is malformed or exceeds a limit. Requests that were whole
                 before it are in `requests`; nothing more may be fed.
         """
-        self._unframed += len(data)
         if self._kept:
             data, self._kept = self._kept + data, b""
             self.phase, self.waiting = _IDLE, False
@@ -183,6 +183,7 @@ class RequestParser:
                     break
             if self._left or self._last or (end := data.find(_END, at) + 4) < 4:
                 end = self._end_of_piece(data, at)
+            self._unframed += end - at
             asks = self._parse(data[at:end] if at or end < size else data)
             at = end
             if asks:
@@ -194,6 +195,9 @@ class RequestParser:
     def close(self) -> None:
         """Drop the parser, which refers back to this object: no cycle is left to collect."""
         del self._parser
+        # A body that is read while it arrives knows its connection; the environ knows the body.
+        self._body = None
+        self._head = _NOTHING
 
     # The parts.
 
@@ -217,9 +221,7 @@ class RequestParser:
         """Parse this later."""
         if not data:
             return
-        if self.waiting:
-            self._unframed = 0
-        elif data != b"\r":
+        if not self.waiting and data != b"\r":
             line.check_beginning(data, self._limits.line)
         self._kept = data
         self.phase = _HEAD
@@ -264,7 +266,7 @@ class RequestParser:
         self._environ = environ = self._template.copy()
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = self._peer
         self._repeated = ()
-        self._body: Body | Stream | None = None
+        self._body = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         try:

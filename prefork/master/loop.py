@@ -20,9 +20,10 @@ import msgspec
 from prefork import __version__, log, process, signals
 from prefork.errors import BootError, PreforkError
 from prefork.log import LogFile, Logs
-from prefork.master import handover
+from prefork.master import census, handover
 from prefork.master.arrivals import Arrivals
 from prefork.master.births import Births
+from prefork.master.census import count
 from prefork.master.condition import condition_of
 from prefork.master.control import Control
 from prefork.master.failures import Failures
@@ -30,10 +31,12 @@ from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
 from prefork.master.hooks import Hooks
 from prefork.master.lending import Lending
 from prefork.master.listeners import Listener
+from prefork.master.observer import Observer
 from prefork.master.poller import Poller
 from prefork.master.reloads import Reloads
 from prefork.master.snapshot import Snapshots
 from prefork.master.steering import Steering
+from prefork.master.telling import Telling
 from prefork.master.upgrade import Upgrade
 from prefork.master.watcher import Watcher
 from prefork.master.workers import Workers
@@ -43,6 +46,7 @@ from prefork.systemd import Notifier
 from prefork.wire.assignment import Surroundings
 from prefork.wire.board import Board
 from prefork.wire.control import Status
+from prefork.wire.facts import Counts, Facts
 from prefork.wire.gate import Gates
 from prefork.wire.messages import ReopenLogs
 
@@ -56,6 +60,10 @@ _FIXED = (
     "pidfile",
     "error_log",
     "access_log",
+    "metrics_bind",
+    "statsd_host",
+    "statsd_prefix",
+    "dogstatsd_tags",
     "control_socket",
 )
 
@@ -73,6 +81,7 @@ class Master:
         logs: where lines go.
         signals: receives those of `MASTER_SIGNALS`.
         door: where `preforkctl` comes in, if it can.
+        metrics: where these are to be served, bound and listening.
     """
 
     def __init__(
@@ -84,6 +93,7 @@ class Master:
         logs: Logs,
         signals: SignalPipe,
         door: Listener | None = None,
+        metrics: Listener | None = None,
     ) -> None:
         self._first_settings = settings
         # By generation: the one that serves, and the one that a reload is to bring.
@@ -93,6 +103,9 @@ class Master:
         self._board = board
         self._logs = logs
         self._poller = Poller()
+        self._counts = Counts()
+        # By those that were the master before an upgrade.
+        self._recalled_before = 0
         self._fleet = Fleet(worker_count(settings, process.usable_cpus), settings.preload)
         by_workers = settings.dispatch == "shared"
         limit = process.limit_connections(settings)
@@ -126,7 +139,10 @@ class Master:
             self._reloads,
             self._hooks,
             self._adopt,
+            self._counts,
         )
+        self._observer = Observer(metrics, settings, board, logs, self._facts, self._disown)
+        self._telling = Telling(settings, self._fleet)
         self._signals = signals
         self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
         self._reload_wanted = False
@@ -165,6 +181,9 @@ class Master:
         books = self._workers.take_over(state.links)
         self._fleet.take_over(state.fleet, (link.worker for link in state.links))
         self._lending.take_over(state.lending, books)
+        self._counts.exits.update(state.counts.exits)
+        self._counts.reloads.update(state.counts.reloads)
+        self._recalled_before = state.counts.recalls
         self._terminators.take_over(state.terminators, self._settings[state.fleet.generation])
         self._began, self._workers.requests_before = state.began, state.requests
 
@@ -211,7 +230,8 @@ class Master:
         while self._lending.lingering:
             self._turn()
         self._terminators.stop(monotonic())
-        while self._terminators:
+        self._observer.stop()
+        while self._terminators or self._observer:
             self._turn()
         self._control.close()
         self._finish_hooks()
@@ -241,6 +261,8 @@ class Master:
             self._steering.deadline,
             self._stop_at,
             self._notifier.deadline,
+            self._observer.deadline,
+            self._telling.deadline,
             self._hooks.deadline,
             self._watcher.deadline,
         )
@@ -255,6 +277,10 @@ class Master:
             self._workers.reconcile()
             self._begin_reload(now)
             self._notify()
+            self._observer.expire(now)
+        elif self._observer.deadline <= now:
+            self._observer.expire(now)
+        self._telling.expire(now)
         self._steering.expire(now)
         self._lending.send_loans()
         if self._upgrade.due:
@@ -267,6 +293,7 @@ class Master:
         for pid, status in self._workers.reap():
             self._upgrade.exited(pid, status)
             self._terminators.exited(pid, status, monotonic())
+            self._observer.exited(pid, status, monotonic())
             self._hooks.exited(pid, status)
             self._watcher.exited(pid, status, monotonic())
         for number in received:
@@ -350,6 +377,7 @@ class Master:
         self._workers.deadline = 0.0  # another reload may have been asked for meanwhile
 
     def _refused(self, why: str) -> None:
+        count(self._counts.reloads, "refused")
         _log.error("reload refused, nothing changes: %s", why)
         self._reloads.refused(why)
 
@@ -400,7 +428,7 @@ class Master:
             self._workers.deadline = 0.0
 
     def _hand_over(self) -> handover.Handover:
-        fleet, logs = self._fleet, self._logs
+        fleet, logs, metrics = self._fleet, self._logs, self._observer.listener
         return handover.Handover(
             since=monotonic(),
             first_settings=msgspec.to_builtins(self._first_settings),
@@ -413,6 +441,8 @@ class Master:
             links=self._workers.hand_over(),
             lending=self._lending.hand_over(),
             terminators=self._terminators.hand_over(),
+            metrics=metrics.hand_over() if metrics is not None else None,
+            counts=self._counts,
             control=self._control.hand_over(),
             began=self._began,
             requests=self._workers.requests_before,
@@ -497,6 +527,7 @@ class Master:
         _log.info("logs reopened")
         self._workers.tell(ReopenLogs(), [file.fd for file in files])
         self._terminators.tell(ReopenLogs(), [files[0].fd])
+        self._observer.reopen_logs(files[0].fd)
 
     def _disown(self) -> None:
         """In a forked worker: close all that Python objects here would close later on, when
@@ -506,7 +537,22 @@ class Master:
         self._workers.disown()
         self._terminators.disown()
         self._notifier.disown()
+        self._observer.disown()
+        self._telling.disown()
         self._control.disown()
+
+    def _facts(self, now: float) -> Facts:
+        stopping = self._stop_at < math.inf
+        self._counts.recalls = self._recalled_before + self._lending.recalls
+        return census.take(
+            now,
+            self._fleet,
+            self._workers,
+            self._lending,
+            self._listeners,
+            self._counts,
+            stopping,
+        )
 
     def _notify(self) -> None:
         """Tell who has started the service how it is."""

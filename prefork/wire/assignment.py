@@ -64,6 +64,18 @@ class TerminatorAssignment:
 
 
 @dataclass(frozen=True)
+class ObserverAssignment:
+    """The place of the process that serves metrics: who ends it by an end of the channel, what it
+    reads, and the listening socket."""
+
+    settings: Settings
+    channel: TerminatorChannel
+    board: Board
+    sock: socket.socket
+    logs: Logs
+
+
+@dataclass(frozen=True)
 class HookAssignment:
     """A hook that is to be called: its name, and what its function is told: the pid of the master,
     the addresses, how many workers there should be, and what it is about."""
@@ -88,7 +100,7 @@ class WatcherAssignment:
 
 
 # What a child of the master may be.
-Task = Assignment | TerminatorAssignment | HookAssignment | WatcherAssignment
+Task = Assignment | TerminatorAssignment | HookAssignment | ObserverAssignment | WatcherAssignment
 
 
 class Forked(BaseException):

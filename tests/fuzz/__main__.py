@@ -2,7 +2,7 @@
 
     python -m tests.fuzz requests -max_total_time=600
 
-The first argument is the property, the others are libFuzzer's. It begins with the corpus.
+The first argument is the property, the others are libFuzzer's. It begins with the seeds.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _WORDS = (
 def main() -> None:
     """Fuzz until libFuzzer ends the process."""
     with atheris.instrument_imports(include=["prefork"]):
-        from tests.corpus import CASES
         from tests.fuzz.properties import PROPERTIES
+        from tests.fuzz.seeds import SEEDS
 
     name, *options = sys.argv[1:]
     directory = Path(tempfile.mkdtemp(prefix="prefork-fuzz-"))
     seeds, words = directory / "seeds", directory / "words"
     seeds.mkdir()
-    for number, case in enumerate(case for cases in CASES.values() for case in cases):
-        (seeds / str(number)).write_bytes(case.data)
+    for number, data in enumerate(SEEDS[name]):
+        (seeds / str(number)).write_bytes(data)
     words.write_text("".join(f'"{word}"\n' for word in _WORDS))
     print(f"what is found is kept in {seeds}", file=sys.stderr)
     arguments = [sys.argv[0], f"-dict={words}", f"-artifact_prefix={directory}/", *options]

@@ -57,6 +57,9 @@ NOTHING = ("127.0.0.1", "4711", "http", "inside")
         ({"for": "garbage\\, \", 192.0.2.1"}, ("192.0.2.1", "0", "http", "inside")),
         ({"for": "10.0.0.8, 10.0.0.9"}, ("10.0.0.8", "0", "http", "inside")),
         ({"for": "192.0.2.1, unknown"}, NOTHING),
+        # The zone of an address may be any text.
+        ({"for": "fe80::1%\" 200 -"}, NOTHING),
+        ({"standard": "for=\"2001:db9::1%a b\""}, NOTHING),
         ({"for": "unknown, 10.0.0.9"}, ("10.0.0.9", "0", "http", "inside")),
         ({"for": "999.1.1.1"}, NOTHING),
         ({"proto": "https"}, ("127.0.0.1", "4711", "https", "inside")),

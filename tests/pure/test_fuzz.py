@@ -6,26 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.corpus import CASES
 from tests.fuzz.properties import PROPERTIES
-
-ALL = [case.data for cases in CASES.values() for case in cases]
+from tests.fuzz.seeds import SEEDS
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
-def test_a_property_holds_for_the_corpus(name: str) -> None:
-    for data in ALL:
+def test_a_property_holds_for_its_seeds(name: str) -> None:
+    for data in SEEDS[name]:
         PROPERTIES[name](data)
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
-@given(
-    first=st.sampled_from(ALL),
-    second=st.sampled_from(ALL),
-    cut=st.integers(0, 300),
-    junk=st.binary(max_size=8),
-)
-def test_a_property_holds_for_what_is_made_of_it(
-    name: str, first: bytes, second: bytes, cut: int, junk: bytes
-) -> None:
-    PROPERTIES[name](first[:cut] + junk + first[cut:] + second)
+@given(data=st.data())
+def test_a_property_holds_for_what_is_made_of_them(name: str, data: st.DataObject) -> None:
+    seeds = st.sampled_from(SEEDS[name])
+    first, second = data.draw(seeds), data.draw(seeds)
+    cut = data.draw(st.integers(0, len(first)))
+    gap = data.draw(st.integers(0, 2))
+    junk = data.draw(st.binary(max_size=8))
+    PROPERTIES[name](first[:cut] + junk + first[cut + gap :] + second)

@@ -475,6 +475,8 @@ def test_a_field_may_have_its_size_and_not_much_more() -> None:
     ):
         assert parse(head(field), limits=TIGHT).status == status
         assert parse(*bytewise(head(field)), limits=TIGHT).status == status
+        # Behind another request, too.
+        assert parse(head() + head(field), limits=TIGHT).status == status
 
 
 def test_repeated_fields_may_each_have_their_size() -> None:

@@ -236,8 +236,9 @@ def open_files(pid: int) -> list[str]:
 
 
 def private_memory(pid: int) -> int:
-    """The PSS of a process in bytes: proc(5)."""
+    """The memory of a process, in bytes, that is no file: proc(5). Its share of files, which PSS
+    counts, changes with how many other processes there are."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith("Anonymous:"):
             return int(line.split()[1]) << 10
-    raise AssertionError("no Pss")
+    raise AssertionError("nothing anonymous")
