@@ -15,8 +15,8 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 
 BIN = $(VENV)/bin
-HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; command -v nginx && command -v haproxy && command -v spin && command -v gcc && \
-	command -v slowhttptest && command -v systemd-analyze && command -v logrotate) >/dev/null
+NEEDED = nginx haproxy spin gcc slowhttptest systemd-analyze logrotate pgrep promtool
+HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; for tool in $(NEEDED); do command -v $$tool || exit 1; done) >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help run test check docs bench chaos hostile fuzz mutations tools clean
@@ -38,11 +38,13 @@ check: $(VENV)/.check ## lint, check the types, and that the generated files are
 	$(BIN)/python -m prefork.reference man | diff -u man/prefork.1 -
 	$(BIN)/python -m prefork.reference ctl | diff -u man/preforkctl.1 -
 	$(BIN)/python -m prefork.reference conf | diff -u conf/prefork.toml -
+	$(BIN)/python -m prefork.reference gunicorn | diff -u docs/gunicorn-settings.md -
 
-docs: $(VENV)/.run ## write the man pages and conf/prefork.toml from the settings table
+docs: $(VENV)/.run ## write the man pages, conf/prefork.toml and docs/gunicorn-settings.md from the tables
 	$(BIN)/python -m prefork.reference man >$(VENV)/man && mv $(VENV)/man man/prefork.1
 	$(BIN)/python -m prefork.reference ctl >$(VENV)/man && mv $(VENV)/man man/preforkctl.1
 	$(BIN)/python -m prefork.reference conf >$(VENV)/conf && mv $(VENV)/conf conf/prefork.toml
+	$(BIN)/python -m prefork.reference gunicorn >$(VENV)/page && mv $(VENV)/page docs/gunicorn-settings.md
 
 bench: ## measure prefork beside its peers, and rewrite the figures
 	$(PYTHON) -m benchmarks $(ARGS)
@@ -64,13 +66,13 @@ clean: ## remove all that was made here
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The tests behind proxies, among slow clients, with systemd and logrotate, and that of the model, skip without
-# these: root installs them.
+# The tests behind proxies, among slow clients, with systemd, logrotate and Prometheus, and that of the
+# model, skip without these: root installs them.
 tools:
 	@$(HAS_TOOLS) || test "$$(id -u)" != 0 || { \
 		apt-get update && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y --no-install-recommends \
-		curl haproxy logrotate nginx-light openssl slowhttptest spin systemd gcc libc6-dev; \
+		curl haproxy logrotate nginx-light openssl procps prometheus slowhttptest spin systemd gcc libc6-dev; \
 	} || echo "Not all tools can be installed: the tests that need them will be skipped"
 
 $(VENV)/.test: EXTRA = [test]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import importlib.util
 import logging
 import os
 import sys
@@ -12,9 +13,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
-from prefork import __version__, config, hooks, log, logconfig, pidfile, process, signals
+from prefork import __version__, config, hooks, log, logconfig, pidfile, process, signals, statsd
 from prefork.accesslog import compile_line
 from prefork.errors import BootError, PreforkError, UsageError
+from prefork.finding import LOOKED_FOR
 from prefork.log import Logs
 from prefork.master.door import open_door
 from prefork.master.forking import fork
@@ -22,12 +24,20 @@ from prefork.master.handover import Handover, settings_of
 from prefork.master.link import describe_exit
 from prefork.master.listeners import Listener, bind_all, parse_address
 from prefork.master.loop import Master
+from prefork.master.observer import bind_metrics, check_metrics
 from prefork.master.upgrade import Inheritance
 from prefork.networks import Networks
-from prefork.settings import Settings, worker_count, worker_kind
+from prefork.settings import Settings, home, worker_count, worker_kind
 from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
 from prefork.systemd import PassedSocket, passed_sockets
-from prefork.wire.assignment import Assignment, Forked, HookAssignment, TerminatorAssignment
+from prefork.wire.assignment import (
+    Assignment,
+    Forked,
+    HookAssignment,
+    ObserverAssignment,
+    TerminatorAssignment,
+    WatcherAssignment,
+)
 from prefork.wire.board import Board
 
 _log = logging.getLogger("prefork.master")
@@ -90,8 +100,12 @@ def _serve(be_master: Callable[[], int]) -> int:
     # Out of the handler: the master's stack, which the exception held, is gone.
     if isinstance(assignment, TerminatorAssignment):
         return _be_terminator(assignment)
+    if isinstance(assignment, ObserverAssignment):
+        return _be_observer(assignment)
     if isinstance(assignment, HookAssignment):
         return _be_hook(assignment)
+    if isinstance(assignment, WatcherAssignment):
+        return _be_watcher(assignment)
     return _be_worker(assignment)
 
 
@@ -102,9 +116,17 @@ def _check(settings: Settings) -> None:
         UsageError: they can't be used.
     """
     if not settings.app:
-        raise UsageError("no app given: prefork MODULE:ATTR, or app = '...' in the TOML file")
+        raise UsageError(
+            "no app given: prefork MODULE:ATTR, or app = '...' in the TOML file; nor is there one "
+            f"in {home(settings)}, where these were looked for: {LOOKED_FOR}"
+        )
+    if settings.reload and importlib.util.find_spec("watchfiles") is None:
+        raise UsageError("reload needs watchfiles: pip install 'prefork[dev]'", "reload")
     for text in settings.bind:
         parse_address(text)
+    check_metrics(settings)
+    if settings.statsd_host:
+        statsd.check(settings.statsd_host)
     Networks(settings.proxy_allow_ips, "proxy_allow_ips")
     Networks(settings.forwarded_allow_ips, "forwarded_allow_ips")
     for setting in ("tls_certificate", "proxy_protocol"):
@@ -149,6 +171,7 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
         passed = passed_sockets(os.environ)
         _call_first_hook(settings, logs)
         listeners = bind_all(settings.bind, settings.backlog, settings.umask, owner, tls, passed)
+        metrics = bind_metrics(settings)
         count = worker_count(settings, process.usable_cpus)
         workers = "worker" if count == 1 else "workers"
         what = f"{count} {worker_kind(settings)} {workers} for {settings.app}"
@@ -157,10 +180,12 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
             _log.warning("%s", remark)
         for listener in listeners:
             _log.info("listening on %s", listener)
+        if metrics is not None:
+            _log.info("metrics at %s", metrics)
         _name_unused(passed, listeners)
         load = partial(_reloaded, namespace)
         door = open_door(settings.control_socket)
-        return Master(settings, load, listeners, Board(), logs, received, door).run()
+        return Master(settings, load, listeners, Board(), logs, received, door, metrics).run()
 
 
 def _name_unused(passed: list[PassedSocket], listeners: list[Listener]) -> None:
@@ -212,7 +237,8 @@ def _rebuilt(
     load = partial(_reloaded, namespace)
     listeners = [Listener.taken_over(each) for each in state.listeners]
     door = Listener.taken_over(state.control) if state.control is not None else None
-    master = Master(first, load, listeners, Board(state.board), logs, received, door)
+    metrics = Listener.taken_over(state.metrics) if state.metrics is not None else None
+    master = Master(first, load, listeners, Board(state.board), logs, received, door, metrics)
     master.take_over(state)
     return master
 
@@ -233,11 +259,25 @@ def _be_terminator(assignment: TerminatorAssignment) -> int:
     return be_terminator(assignment)
 
 
+def _be_observer(assignment: ObserverAssignment) -> int:
+    # Here, not above: the master has no use for threads and HTTP.
+    from prefork.metrics.main import main as be_observer
+
+    return be_observer(assignment)
+
+
 def _be_hook(assignment: HookAssignment) -> int:
     # Here, not above: the master never imports what is not its own.
     from prefork.worker.hooks import main as be_hook
 
     return be_hook(assignment)
+
+
+def _be_watcher(assignment: WatcherAssignment) -> int:
+    # Here, not above: only this process has to do with files that change.
+    from prefork.watching import main as be_watcher
+
+    return be_watcher(assignment)
 
 
 def _call_first_hook(settings: Settings, logs: Logs) -> None:

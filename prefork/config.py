@@ -22,8 +22,9 @@ import tomli
 
 from prefork import __version__
 from prefork.errors import PreforkError, UsageError
+from prefork.finding import find_app
 from prefork.gunicorn import FLAGS, Flag, Loss
-from prefork.settings import STARTED_IN, TABLE, Group, Setting, Settings
+from prefork.settings import STARTED_IN, TABLE, Group, Setting, Settings, home
 from prefork.systemd import passed_sockets
 
 _PREFIX = "PREFORK_"
@@ -98,7 +99,11 @@ def load(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Config:
         for given in source:
             values[given.name] = _convert(given)
             origins[given.name] = given.origin
-    return Config(Settings(**values), origins)
+    settings = Settings(**values)
+    if not settings.app and (found := find_app(home(settings))):
+        settings = msgspec.structs.replace(settings, app=found)
+        origins["app"] = f"found in {home(settings)}"
+    return Config(settings, origins)
 
 
 def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> argparse.Namespace:
@@ -116,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line: a flag for each setting, and the few that are no settings."""
     result = argparse.ArgumentParser(
         prog="prefork",
-        usage="prefork APP [-c FILE] [options]",
+        usage="prefork [APP] [-c FILE] [options]",
         description="Serve a WSGI app from pre-forked workers.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Every setting is also a key of the TOML file and a PREFORK_* variable.",

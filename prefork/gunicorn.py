@@ -52,10 +52,6 @@ def _verify(value: int) -> str:
     return _VERIFY[int(value)]
 
 
-def _log_file(value: str | None) -> str:
-    return value or ""
-
-
 @dataclass(frozen=True)
 class Equal:
     """What a setting is here: its name, and how its value is translated."""
@@ -82,6 +78,9 @@ EQUALS = {
     "limit_request_fields": Equal("limit_request_fields", _limit),
     "limit_request_field_size": Equal("limit_request_field_size", _limit),
     "preload_app": Equal("preload"),
+    "reload": Equal("reload"),
+    "reload_engine": Equal("reload_engine"),
+    "reload_extra_files": Equal("reload_extra_files", _list),
     "chdir": Equal("chdir"),
     "raw_env": Equal("env", _environment),
     "pythonpath": Equal("pythonpath", _list),
@@ -93,11 +92,14 @@ EQUALS = {
     "forwarded_allow_ips": Equal("forwarded_allow_ips", _list),
     "proxy_protocol": Equal("proxy_protocol", _proxy_protocol),
     "proxy_allow_ips": Equal("proxy_allow_ips", _list),
-    "accesslog": Equal("access_log", _log_file),
+    "accesslog": Equal("access_log"),
     "access_log_format": Equal("access_log_format"),
     "errorlog": Equal("error_log"),
     "loglevel": Equal("log_level", str.lower),
     "control_socket": Equal("control_socket"),
+    "statsd_host": Equal("statsd_host"),
+    "statsd_prefix": Equal("statsd_prefix"),
+    "dogstatsd_tags": Equal("dogstatsd_tags"),
     "certfile": Equal("tls_certificate"),
     "keyfile": Equal("tls_key"),
     "ca_certs": Equal("tls_ca"),
@@ -119,8 +121,6 @@ _OF_ASGI = "WSGI only"
 _OF_HTTP2 = "HTTP/1.1 only: a proxy in front can speak HTTP/2"
 _OF_LOGCONFIG = "a table [log] is a dictConfig, of what the app logs"
 _OF_SYSLOG = "error_log and access_log can name a syslog daemon: syslog:?facility=NAME&tag=NAME"
-_OF_STATSD = "there is no StatsD"
-_OF_RELOAD = "send SIGHUP"
 _STRICT = "RFC 9112 is followed to the letter: what it forbids is refused"
 
 WITHOUT = {
@@ -170,9 +170,6 @@ WITHOUT = {
     "dirty_post_fork": (_LOSE, _OF_DIRTY),
     "dirty_worker_init": (_LOSE, _OF_DIRTY),
     "dirty_worker_exit": (_LOSE, _OF_DIRTY),
-    "reload": (_LOSE, _OF_RELOAD),
-    "reload_engine": (_LOSE, _OF_RELOAD),
-    "reload_extra_files": (_LOSE, _OF_RELOAD),
     "logconfig": (_LOSE, _OF_LOGCONFIG),
     "logconfig_dict": (_LOSE, _OF_LOGCONFIG),
     "logconfig_json": (_LOSE, _OF_LOGCONFIG),
@@ -181,10 +178,7 @@ WITHOUT = {
     "syslog_prefix": (_LOSE, _OF_SYSLOG),
     "syslog_facility": (_LOSE, _OF_SYSLOG),
     "disable_redirect_access_to_syslog": (_KEEP, "access_log says where access logs go"),
-    "statsd_host": (_LOSE, _OF_STATSD),
-    "statsd_prefix": (_LOSE, _OF_STATSD),
-    "dogstatsd_tags": (_LOSE, _OF_STATSD),
-    "enable_backlog_metric": (_LOSE, _OF_STATSD),
+    "enable_backlog_metric": (_LOSE, "see prefork_backlog_connections at metrics_bind"),
     "control_socket_mode": (_KEEP, "it is always its owner's alone"),
     "control_socket_disable": (_LOSE, 'set control_socket = "off"'),
     # Of another file, of what is said here already, or of gunicorn's own.
@@ -210,7 +204,6 @@ _SPELLED = {
     "uwsgi_allow_ips": ("--uwsgi-allow-from",),
     "dirty_apps": ("--dirty-app",),
     "control_socket_disable": ("--no-control-socket",),
-    "reload_extra_files": ("--reload-extra-file",),
     "logconfig": ("--log-config",),
     "logconfig_json": ("--log-config-json",),
     "syslog": ("--log-syslog",),
@@ -223,7 +216,7 @@ _SWITCHES = {
     "enable_stdio_inheritance", "suppress_ragged_eofs", "do_handshake_on_connect",
     "http2_cleartext", "permit_obsolete_folding", "strip_header_spaces",
     "permit_unconventional_http_method", "permit_unconventional_http_version",
-    "casefold_http_method", "control_socket_disable", "reload", "syslog", "enable_backlog_metric",
+    "casefold_http_method", "control_socket_disable", "syslog", "enable_backlog_metric",
     "disable_redirect_access_to_syslog",
 }  # fmt: skip
 

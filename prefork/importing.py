@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from msgspec import convert
+
 from prefork.config import key_toml, value_toml
 from prefork.errors import UsageError
 from prefork.gunicorn import EQUALS, WITHOUT, Loss, Untranslatable
 from prefork.hooks import HOOKS, IMPOSSIBLE
+from prefork.settings import TABLE
 
 _MODULE = "python:"
 _FILE = "file:"
@@ -89,16 +92,18 @@ def _execute(location: str) -> Mapping[str, Any]:
 
 def _translate(translation: Translation, name: str, value: Any) -> None:
     equal = EQUALS[name]
+    if value is None:
+        return
     try:
-        translated = equal.translate(value)
+        # As lenient as gunicorn is: what comes of an environment variable may be text.
+        translated = convert(equal.translate(value), TABLE[equal.name].type, strict=False)
     except Untranslatable as reason:
         translation.remarks.append(f"{name} = {value!r} {Loss.BEHAVIOUR.value}: {reason}.")
         return
     except Exception:  # noqa: BLE001  gunicorn would not take it either
         translation.remarks.append(f"{name} = {value!r} makes no sense.")
         return
-    if translated is not None:
-        translation.settings[equal.name] = translated
+    translation.settings[equal.name] = translated
 
 
 def _assignments(table: Mapping[str, Any], but: Mapping[str, Any] | None = None) -> Iterator[str]:

@@ -3,6 +3,7 @@
     python -m prefork.reference man     what man/prefork.1 is
     python -m prefork.reference ctl     what man/preforkctl.1 is
     python -m prefork.reference conf    what conf/prefork.toml is
+    python -m prefork.reference gunicorn    what docs/gunicorn-settings.md is
 
 The same code makes the same text on every machine and day: the version stands for the date.
 
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import inspect
 
-from prefork import __version__
+from prefork import __version__, beside
 from prefork.config import parser, value_toml
 from prefork.ctl.failure import EXIT_STATUS as CTL_EXIT_STATUS
 from prefork.ctl.main import parser as ctl_parser
@@ -145,6 +146,15 @@ The demo, with two workers:
 
     prefork prefork.demo:app -w 2
 
+The app of this directory (app.py, wsgi.py, main.py, or that of Django's manage.py), while it is
+being written:
+
+    prefork --reload
+
+Completion of both commands, in `~/.bashrc`; likewise for zsh and fish:
+
+    eval "$(python -m prefork.completion bash)"
+
 What a factory makes, on a unix socket:
 
     prefork 'mysite:make()' -b unix:/run/mysite.sock
@@ -194,7 +204,7 @@ Two workers more:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the text that the only argument names."""
-    texts = {"man": man_page, "ctl": ctl_man_page, "conf": sample}
+    texts = {"man": man_page, "ctl": ctl_man_page, "conf": sample, "gunicorn": beside.page}
     command = argparse.ArgumentParser(prog="python -m prefork.reference")
     command.add_argument("text", choices=texts)
     print(texts[command.parse_args(arguments).text](), end="")
@@ -269,7 +279,7 @@ def man_page() -> str:
     exits = {str(code): text for code, text in EXIT_STATUS.items()}
     sections: dict[str, Iterable[str]] = {
         "NAME": [r"prefork \- serve a WSGI app from worker processes"],
-        "SYNOPSIS": [r"\fBprefork\fR \fIAPP\fR [\fB\-c\fR \fIFILE\fR] [\fIoptions\fR]"],
+        "SYNOPSIS": [r"\fBprefork\fR [\fIAPP\fR] [\fB\-c\fR \fIFILE\fR] [\fIoptions\fR]"],
         "DESCRIPTION": _prose(_DESCRIPTION),
         "OPTIONS": _options(),
         "CONFIGURATION FILE": _prose(_CONFIGURATION),

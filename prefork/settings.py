@@ -31,6 +31,7 @@ class Group(Enum):
     LIMITS = "Limits on requests"
     PROCESS = "Process"
     LOG = "Logging"
+    METRICS = "Metrics"
 
 
 @dataclass(frozen=True)
@@ -375,6 +376,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "it, and the next slot is begun. If it dies meanwhile the reload is aborted.",
         ),
     ] = 0
+    reload: Annotated[
+        bool,
+        Option(
+            Group.RELOAD,
+            "For development: reload when a Python file below chdir or pythonpath changes, and "
+            "show why an app can't be imported in its place, in the browser too, until it can. "
+            "Needs watchfiles: pip install 'prefork[dev]'.",
+            ("--reload",),
+        ),
+    ] = False
+    reload_extra_files: Annotated[
+        list[str],
+        Option(
+            Group.RELOAD,
+            "Files of any kind that reload looks at as well; repeatable.",
+            ("--reload-extra-file",),
+            metavar="FILE,...",
+        ),
+    ] = field(default_factory=list)
+    reload_engine: Annotated[
+        Literal["auto", "inotify", "poll"],
+        Option(
+            Group.RELOAD,
+            "How reload watches. auto and inotify: the kernel tells of changes. poll: by looking, "
+            "for file systems that tell nothing, such as those of the network.",
+        ),
+    ] = "auto"
     drain_delay: Annotated[
         Seconds,
         Option(
@@ -620,6 +648,41 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             parse=_json,
         ),
     ] = field(default_factory=dict)
+
+    metrics_bind: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "Address, as for bind, at which a process of its own serves /metrics for Prometheus, "
+            "/live and /ready. Needs prefork[metrics]. Default: none.",
+            metavar="ADDRESS",
+        ),
+    ] = ""
+    statsd_host: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "Where StatsD listens, HOST:PORT or unix://PATH: it gets gunicorn's metrics, in "
+            "datagrams. Default: nowhere.",
+            metavar="ADDRESS",
+        ),
+    ] = ""
+    statsd_prefix: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "What each name told to StatsD begins with, before a dot. Default: nothing.",
+            metavar="PREFIX",
+        ),
+    ] = ""
+    dogstatsd_tags: Annotated[
+        str,
+        Option(
+            Group.METRICS,
+            "Tags that go with all that is told to StatsD, in DogStatsD's way. Default: none.",
+            metavar="KEY:VALUE,...",
+        ),
+    ] = ""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.machine import machine as machine
 from tests.support.modes import KINDS, MODES, Mode
 from tests.support.rawhttp import show_log_of_failure
 from tests.support.server import Server

@@ -54,6 +54,8 @@ class Fairness:
         self._even_out_at = math.inf
         self._tries = 0
         self._ended = False
+        # How many loans were taken back so far.
+        self.recalls = 0
 
     def ring_changed(self) -> None:
         """Somebody has joined the ring, or left it."""
@@ -130,6 +132,7 @@ class Fairness:
             return 0
         if len(taken) < most:
             self._swept.add(link)
+        self.recalls += len(taken)
         for loan in taken:
             self._recalled(self._dispatch.recall(loan, link))
         return len(taken)

@@ -24,10 +24,11 @@ from prefork.master.connection import Connection
 from prefork.master.dispatch import Books
 from prefork.master.life import Worker
 from prefork.settings import TABLE, Settings
+from prefork.wire.facts import Counts
 
 # To be raised with every change to what can be reached from `Handover`, and to all else that the
 # workers of one version and the master of another have in common: the messages, the board, recall.
-VERSION = 3
+VERSION = 4
 
 # Standard streams are everybody's anyway.
 _STANDARD = frozenset({0, 1, 2})
@@ -110,9 +111,10 @@ class Lending(msgspec.Struct, frozen=True):
 
 class Handover(msgspec.Struct, frozen=True):
     """A master. `first_settings` are those that it was started with, `settings` those of the
-    generation that serves, `board` is the fd of the board's memory, `control` the control socket;
-    `since` is the monotonic time, and `began` that at which its service began. `requests` were
-    begun by workers that are gone."""
+    generation that serves, `board` is the fd of the board's memory, `control` the control socket,
+    `metrics` where these are served; `since` is the monotonic time, and `began` that at which its
+    service began. `requests` were begun by workers that are gone; `counts` are what has happened
+    so far."""
 
     since: float
     first_settings: dict[str, Any]
@@ -125,6 +127,8 @@ class Handover(msgspec.Struct, frozen=True):
     links: list[Link]
     lending: Lending
     terminators: list[Terminator]
+    metrics: Listener | None
+    counts: Counts
     control: Listener | None
     began: float
     requests: int
@@ -146,6 +150,8 @@ class Handover(msgspec.Struct, frozen=True):
         logs = {log.fd for log in (self.error_log, self.access_log) if log is not None}
         fds = {self.board, *(logs - _STANDARD)}
         fds.update(listener.fd for listener in self.listeners)
+        if self.metrics is not None:
+            fds.add(self.metrics.fd)
         fds.update(connection.fd for connection in self.connections())
         for link in self.links:
             fds |= {link.channel, link.stacks}

@@ -105,6 +105,20 @@ class Lending:
         return waiting + custody.parked + custody.lingering + self._dispatch.total()
 
     @property
+    def recalls(self) -> int:
+        """How many loans were taken back."""
+        return self._fairness.recalls
+
+    def census(self) -> dict[str, int]:
+        """How many connections there are, by who has them."""
+        return {
+            "lent": self._dispatch.total(),
+            "parked": self._custody.parked,
+            "lingering": self._custody.lingering,
+            "waiting": len(self._waiting) + len(self._arrivals),
+        }
+
+    @property
     def parked(self) -> int:
         """How many wait in the master for their next request."""
         return self._custody.parked
@@ -152,10 +166,12 @@ class Lending:
         if link in self._unsent:
             self._unsent.remove(link)
         now = monotonic()
+        self._board.bury(link.row)
         status = HTTPStatus.GATEWAY_TIMEOUT if was_killed else HTTPStatus.BAD_GATEWAY
         for loan, connection in self._dispatch.close(link).items():
             state = self._board.loans[loan]
             if state == LoanState.BUSY:
+                self._board.totals.answered(status)
                 self._custody.end(connection, _apology(status), now)
             elif state == LoanState.RESPONDING:
                 self._custody.reset(connection)
@@ -279,6 +295,7 @@ class Lending:
         self._arrivals.end()
         now = monotonic()
         while self._waiting:
+            self._board.totals.answered(HTTPStatus.SERVICE_UNAVAILABLE)
             self._custody.end(self._waiting.popleft(), TURNED_AWAY, now)
 
     def disown(self) -> None:
@@ -369,6 +386,7 @@ class Lending:
 
     def _turn_away(self, connection: Connection) -> None:
         now = monotonic()
+        self._board.totals.answered(HTTPStatus.SERVICE_UNAVAILABLE)
         self._custody.end(connection, TURNED_AWAY, now)
         count = self._crowding.turned_away(now)
         if count:

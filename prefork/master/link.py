@@ -33,6 +33,7 @@ class Link:
     """A worker, or a mold, as the master deals with it: the channel, which `poller` waits for, its
     row of the board, and the memfd for its stacks.
 
+    `leaving` says that it has asked to be replaced.
     `timeout` is the seconds that its loop may stand still. `stopped` says that the process was, as
     by SIGSTOP. `exit_due` is when one that has closed its end of the channel should be gone,
     math.inf as long as it has not. `trouble` is what is known of why it fails: the app's traceback,
@@ -46,6 +47,7 @@ class Link:
     stacks: int
     timeout: float = math.inf
     stopped: bool = False
+    leaving: bool = False
     exit_due: float = math.inf
     trouble: str = ""
 

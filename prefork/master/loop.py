@@ -20,9 +20,10 @@ import msgspec
 from prefork import __version__, log, process, signals
 from prefork.errors import BootError, PreforkError
 from prefork.log import LogFile, Logs
-from prefork.master import handover
+from prefork.master import census, handover
 from prefork.master.arrivals import Arrivals
 from prefork.master.births import Births
+from prefork.master.census import count
 from prefork.master.condition import condition_of
 from prefork.master.control import Control
 from prefork.master.failures import Failures
@@ -30,11 +31,14 @@ from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
 from prefork.master.hooks import Hooks
 from prefork.master.lending import Lending
 from prefork.master.listeners import Listener
+from prefork.master.observer import Observer
 from prefork.master.poller import Poller
 from prefork.master.reloads import Reloads
 from prefork.master.snapshot import Snapshots
 from prefork.master.steering import Steering
+from prefork.master.telling import Telling
 from prefork.master.upgrade import Upgrade
+from prefork.master.watcher import Watcher
 from prefork.master.workers import Workers
 from prefork.settings import MOST_WORKERS, Settings, idle_timeout, worker_count
 from prefork.signals import COMMANDS, Command, SignalPipe
@@ -42,6 +46,7 @@ from prefork.systemd import Notifier
 from prefork.wire.assignment import Surroundings
 from prefork.wire.board import Board
 from prefork.wire.control import Status
+from prefork.wire.facts import Counts, Facts
 from prefork.wire.gate import Gates
 from prefork.wire.messages import ReopenLogs
 
@@ -55,6 +60,10 @@ _FIXED = (
     "pidfile",
     "error_log",
     "access_log",
+    "metrics_bind",
+    "statsd_host",
+    "statsd_prefix",
+    "dogstatsd_tags",
     "control_socket",
 )
 
@@ -72,6 +81,7 @@ class Master:
         logs: where lines go.
         signals: receives those of `MASTER_SIGNALS`.
         door: where `preforkctl` comes in, if it can.
+        metrics: where these are to be served, bound and listening.
     """
 
     def __init__(
@@ -83,6 +93,7 @@ class Master:
         logs: Logs,
         signals: SignalPipe,
         door: Listener | None = None,
+        metrics: Listener | None = None,
     ) -> None:
         self._first_settings = settings
         # By generation: the one that serves, and the one that a reload is to bring.
@@ -92,6 +103,9 @@ class Master:
         self._board = board
         self._logs = logs
         self._poller = Poller()
+        self._counts = Counts()
+        # By those that were the master before an upgrade.
+        self._recalled_before = 0
         self._fleet = Fleet(worker_count(settings, process.usable_cpus), settings.preload)
         by_workers = settings.dispatch == "shared"
         limit = process.limit_connections(settings)
@@ -114,6 +128,7 @@ class Master:
             logs,
             self._disown,
         )
+        self._watcher = Watcher(logs, self._disown)
         self._workers = Workers(
             self._fleet,
             self._lending,
@@ -124,7 +139,10 @@ class Master:
             self._reloads,
             self._hooks,
             self._adopt,
+            self._counts,
         )
+        self._observer = Observer(metrics, settings, board, logs, self._facts, self._disown)
+        self._telling = Telling(settings, self._fleet)
         self._signals = signals
         self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
         self._reload_wanted = False
@@ -163,6 +181,9 @@ class Master:
         books = self._workers.take_over(state.links)
         self._fleet.take_over(state.fleet, (link.worker for link in state.links))
         self._lending.take_over(state.lending, books)
+        self._counts.exits.update(state.counts.exits)
+        self._counts.reloads.update(state.counts.reloads)
+        self._recalled_before = state.counts.recalls
         self._terminators.take_over(state.terminators, self._settings[state.fleet.generation])
         self._began, self._workers.requests_before = state.began, state.requests
 
@@ -196,18 +217,21 @@ class Master:
             Forked: in each worker, and mold, that is forked.
         """
         self._tell_limits(self._first_settings)
+        self._watcher.adopt(self._first_settings, monotonic())
         self._terminators.start(self._first_settings, monotonic())
         return self._serve()
 
     def _serve(self) -> int:
         while self._fleet.goal is not Goal.STOP or self._workers:
             self._turn()
+        self._watcher.stop()
         self._lending.stop()
         self._lending.end_waiting()
         while self._lending.lingering:
             self._turn()
         self._terminators.stop(monotonic())
-        while self._terminators:
+        self._observer.stop()
+        while self._terminators or self._observer:
             self._turn()
         self._control.close()
         self._finish_hooks()
@@ -237,18 +261,26 @@ class Master:
             self._steering.deadline,
             self._stop_at,
             self._notifier.deadline,
+            self._observer.deadline,
+            self._telling.deadline,
             self._hooks.deadline,
+            self._watcher.deadline,
         )
         self._poller.wait(deadline - monotonic())
         now = monotonic()
         self._lending.expire(now)
         self._hooks.expire(now)
+        self._watcher.expire(now)
         if self._stop_at <= now:
             self._stop(math.inf)
         if min(self._workers.deadline, self._notifier.deadline) <= now:
             self._workers.reconcile()
             self._begin_reload(now)
             self._notify()
+            self._observer.expire(now)
+        elif self._observer.deadline <= now:
+            self._observer.expire(now)
+        self._telling.expire(now)
         self._steering.expire(now)
         self._lending.send_loans()
         if self._upgrade.due:
@@ -261,7 +293,9 @@ class Master:
         for pid, status in self._workers.reap():
             self._upgrade.exited(pid, status)
             self._terminators.exited(pid, status, monotonic())
+            self._observer.exited(pid, status, monotonic())
             self._hooks.exited(pid, status)
+            self._watcher.exited(pid, status, monotonic())
         for number in received:
             if number in COMMANDS:
                 _log.info("%s received", signal.Signals(number).name)
@@ -343,6 +377,7 @@ class Master:
         self._workers.deadline = 0.0  # another reload may have been asked for meanwhile
 
     def _refused(self, why: str) -> None:
+        count(self._counts.reloads, "refused")
         _log.error("reload refused, nothing changes: %s", why)
         self._reloads.refused(why)
 
@@ -385,12 +420,15 @@ class Master:
             seconds = self._settings[fleet.generation].listen_timeout
             self._upgrade.rehearse(self._hand_over(), seconds)
         else:
+            # The next program has its own.
+            self._watcher.stop()
             self._upgrade.execute(self._hand_over())
             # We are still here: what has waited for it goes on.
+            self._watcher.adopt(self._settings[fleet.generation], monotonic())
             self._workers.deadline = 0.0
 
     def _hand_over(self) -> handover.Handover:
-        fleet, logs = self._fleet, self._logs
+        fleet, logs, metrics = self._fleet, self._logs, self._observer.listener
         return handover.Handover(
             since=monotonic(),
             first_settings=msgspec.to_builtins(self._first_settings),
@@ -403,6 +441,8 @@ class Master:
             links=self._workers.hand_over(),
             lending=self._lending.hand_over(),
             terminators=self._terminators.hand_over(),
+            metrics=metrics.hand_over() if metrics is not None else None,
+            counts=self._counts,
             control=self._control.hand_over(),
             began=self._began,
             requests=self._workers.requests_before,
@@ -416,6 +456,7 @@ class Master:
         log.set_level(settings.log_level)
         self._logs.introduce(f"master pid={os.getpid()}", settings.log_format)
         process.title(settings, "master")
+        self._watcher.adopt(settings, monotonic())
 
     def _tell_limits(self, settings: Settings) -> None:
         for name in process.beyond_file_limit(settings):
@@ -487,6 +528,7 @@ class Master:
         _log.info("logs reopened")
         self._workers.tell(ReopenLogs(), [file.fd for file in files])
         self._terminators.tell(ReopenLogs(), [files[0].fd])
+        self._observer.reopen_logs(files[0].fd)
 
     def _disown(self) -> None:
         """In a forked worker: close all that Python objects here would close later on, when
@@ -496,7 +538,22 @@ class Master:
         self._workers.disown()
         self._terminators.disown()
         self._notifier.disown()
+        self._observer.disown()
+        self._telling.disown()
         self._control.disown()
+
+    def _facts(self, now: float) -> Facts:
+        stopping = self._stop_at < math.inf
+        self._counts.recalls = self._recalled_before + self._lending.recalls
+        return census.take(
+            now,
+            self._fleet,
+            self._workers,
+            self._lending,
+            self._listeners,
+            self._counts,
+            stopping,
+        )
 
     def _notify(self) -> None:
         """Tell who has started the service how it is."""

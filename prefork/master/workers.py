@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -19,6 +19,7 @@ import msgspec
 from prefork import process
 from prefork.master import handover
 from prefork.master.births import Births
+from prefork.master.census import count, reason_of
 from prefork.master.connection import Connection
 from prefork.master.dispatch import Books, UnknownLoan
 from prefork.master.failures import Failure, Failures
@@ -31,11 +32,21 @@ from prefork.master.notices import notice
 from prefork.master.poller import READ, WRITE, Poller
 from prefork.master.pulse import Pulse
 from prefork.master.reloads import Reloads
-from prefork.master.steps import Dump, Kill, ReloadDone, Retire, Spawn, Started, Step
+from prefork.master.steps import (
+    Dump,
+    Kill,
+    ReloadAborted,
+    ReloadDone,
+    Retire,
+    Spawn,
+    Started,
+    Step,
+)
 from prefork.settings import Settings
 from prefork.wire import messages
 from prefork.wire.board import RETIRING, UNREADY
 from prefork.wire.channel import ChannelClosed
+from prefork.wire.facts import Counts
 from prefork.wire.identity import MOLD, place
 
 # A worker that has closed its channel is about to exit; if it hasn't by then, it is killed.
@@ -60,6 +71,7 @@ class Workers:
         reloads: is told of what happens to them.
         hooks: are told when all serve, and when one has exited.
         adopt: called with the settings of a generation when all slots run it.
+        counts: what becomes of workers and reloads.
     """
 
     def __init__(
@@ -73,6 +85,7 @@ class Workers:
         reloads: Reloads,
         hooks: Hooks,
         adopt: Callable[[Settings], None],
+        counts: Counts,
     ) -> None:
         self._fleet = fleet
         self._lending = lending
@@ -83,6 +96,7 @@ class Workers:
         self._reloads = reloads
         self._hooks = hooks
         self._adopt = adopt
+        self._counts = counts
         self._pulse = Pulse()
         self._links: dict[Worker, Link] = {}
         # Whether the service is about to stop.
@@ -93,7 +107,8 @@ class Workers:
             Dump: self._dump,
             Kill: self._kill,
             Started: lambda step: hooks.call("when_ready", monotonic()),
-            ReloadDone: lambda step: self._adopt(self._settings[step.generation]),
+            ReloadDone: self._reload_done,
+            ReloadAborted: lambda step: count(counts.reloads, "aborted"),
         }
         self._reports: Handlers = {
             messages.Born: self._born,
@@ -117,6 +132,9 @@ class Workers:
 
     def __len__(self) -> int:
         return len(self._links)
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(self._links.values())
 
     def hand_over(self) -> list[handover.Link]:
         """The links, with what the workers have borrowed, for another to go on with."""
@@ -285,6 +303,10 @@ class Workers:
         if mold is not None:
             self._fleet.discard(mold.worker, monotonic())
 
+    def _reload_done(self, step: ReloadDone) -> None:
+        count(self._counts.reloads, "done")
+        self._adopt(self._settings[step.generation])
+
     # What workers report.
 
     def _listen(self, link: Link) -> None:
@@ -344,6 +366,7 @@ class Workers:
     def _leaving(self, link: Link, report: messages.Leaving) -> None:
         if not self._ending and self._fleet.leave(link.worker, monotonic()):
             _log.info("%s %s: it is replaced first", link.worker, report.why)
+            link.leaving = True
             self.deadline = 0.0
 
     # What becomes of their processes.
@@ -371,6 +394,7 @@ class Workers:
             requests = link.row.counters[0]
             _log.log(level, "%s %s after %d requests", worker, why, requests)
             self.requests_before += requests
+            count(self._counts.exits, reason_of(link))
             self._lending.bury(link, was_killed=worker.phase is Phase.DYING)
             self._hooks.call("child_exit", monotonic(), worker=worker.id)
         else:

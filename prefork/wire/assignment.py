@@ -64,6 +64,18 @@ class TerminatorAssignment:
 
 
 @dataclass(frozen=True)
+class ObserverAssignment:
+    """The place of the process that serves metrics: who ends it by an end of the channel, what it
+    reads, and the listening socket."""
+
+    settings: Settings
+    channel: TerminatorChannel
+    board: Board
+    sock: socket.socket
+    logs: Logs
+
+
+@dataclass(frozen=True)
 class HookAssignment:
     """A hook that is to be called: its name, and what its function is told: the pid of the master,
     the addresses, how many workers there should be, and what it is about."""
@@ -78,8 +90,17 @@ class HookAssignment:
     numbers: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class WatcherAssignment:
+    """The watcher's place: the pid of the master, and what to watch."""
+
+    settings: Settings
+    logs: Logs
+    master: int
+
+
 # What a child of the master may be.
-Task = Assignment | TerminatorAssignment | HookAssignment
+Task = Assignment | TerminatorAssignment | HookAssignment | ObserverAssignment | WatcherAssignment
 
 
 class Forked(BaseException):

@@ -5,9 +5,13 @@ while they are stuck, or after they have died.
     | ROWS rows of ROW_SIZE bytes   | LOANS bytes                              |
     | one per living worker: facts  | the state of each loan, by the loan's id |
     +-------------------------------+------------------------------------------+
+    | ROWS + 1 tallies              | FACTS_SIZE bytes                         |
+    | one per row, and the totals   | what the master knows: see `facts`       |
+    +-------------------------------+------------------------------------------+
 
 Each field has one writer at a time: a loan's byte belongs to whoever holds the worker's gate (see
-`recall`), a row's counter, heartbeat and `BUSY` to its worker, the other flags to the master.
+`recall`), a row's counter, heartbeat, `BUSY` and tally to its worker, the other flags, the totals
+and the facts to the master.
 `WANTED` is set by the master and cleared by the worker, without a lock: one that gets lost does no
 harm.
 Of the memory only the pages that were touched exist.
@@ -19,11 +23,16 @@ import mmap
 import os
 from enum import IntEnum
 
+from prefork.wire.facts import FACTS_SIZE, Page
+from prefork.wire.tally import TALLY_SIZE, Tally
+
 ROWS = 1024
 ROW_SIZE = 64
 LOANS = 1 << 20
 
-_SIZE = ROWS * ROW_SIZE + LOANS
+_TALLIES = ROWS * ROW_SIZE + LOANS
+_FACTS = _TALLIES + (ROWS + 1) * TALLY_SIZE
+_SIZE = _FACTS + FACTS_SIZE
 _COUNTERS = slice(0, 8)
 _FLAGS = slice(8, 16)
 _HEARTBEAT = slice(16, 24)
@@ -64,6 +73,7 @@ class Row:
         self.counters = self._bytes[_COUNTERS].cast("Q")
         self.flags = self._bytes[_FLAGS]
         self.heartbeat = self._bytes[_HEARTBEAT].cast("d")
+        self.tally = _tally(memory, number)
 
     def clear(self) -> None:
         """Make it as new, for a worker that is about to be forked."""
@@ -85,12 +95,26 @@ class Board:
         memory, self.fd = _mapped(_new_memory() if fd is None else fd)
         self._memory = memoryview(memory)
         # Indexed by loan id; holds `LoanState` values.
-        self.loans = self._memory[ROWS * ROW_SIZE :]
+        self.loans = self._memory[ROWS * ROW_SIZE : _TALLIES]
+        # Of the workers that are no more.
+        self.totals = _tally(self._memory, ROWS)
+        self.facts = Page(self._memory[_FACTS:])
 
     def row(self, number: int) -> Row:
         """The row with this number, below `ROWS`."""
         assert 0 <= number < ROWS
         return Row(self._memory, number)
+
+    def bury(self, row: Row) -> None:
+        """Its worker is no more: what it has counted goes to the totals."""
+        with self.totals.folding():
+            self.totals.fold(row.tally)
+            row.clear()
+
+
+def _tally(memory: memoryview, number: int) -> Tally:
+    start = _TALLIES + number * TALLY_SIZE
+    return Tally(memory[start : start + TALLY_SIZE])
 
 
 def _new_memory() -> int:

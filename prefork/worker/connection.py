@@ -196,6 +196,10 @@ class Connection(SocketTransport):
         engine.clock = now = monotonic()
         if engine.access is not None:
             engine.access.log(exchange, now - exchange.began)
+        if engine.tally is not None:
+            engine.tally.count(exchange.status, now - exchange.began)
+        if engine.statsd is not None:
+            engine.statsd.request(exchange.status, now - exchange.began)
         if not exchange.complete:
             self._break_off(exchange)
         elif self._outbound is not None:
@@ -279,6 +283,8 @@ class Connection(SocketTransport):
 
     def _refuse(self, error: HTTPError) -> None:
         """Answer a request that can't be served, and end the connection."""
+        if self._engine.tally is not None:
+            self._engine.tally.answered(error.status)
         try:
             self.send(response.error_response(error.status, error.why))
         except Disconnected:

@@ -70,6 +70,9 @@ class Engine:
         self.alone = alone
         self.keeps_alive = service.keeps_alive
         self.access = service.access
+        # Where exchanges are counted, if anybody wants to know.
+        self.tally = row.tally if service.counted else None
+        self.statsd = service.statsd
         # Whether it has to be known when requests began.
         self.timed = service.timed
         self.request_timeout = service.request_timeout
@@ -310,6 +313,8 @@ class Engine:
             if overdue and connection.fd >= 0:
                 connection.expire()
         self._lingering.expire(now)
+        if self.statsd is not None:
+            self.statsd.flush()
         if self.request_timeout != math.inf:
             self.kind.give_up(self._connections.values(), now)
 

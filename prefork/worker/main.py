@@ -19,6 +19,7 @@ from prefork.wire import messages
 from prefork.wire.assignment import Assignment
 from prefork.wire.channel import ChannelClosed
 from prefork.worker.app import load_app
+from prefork.worker.broken_app import load_or_show
 from prefork.worker.greenlets import Greenlets
 from prefork.worker.hooks import Hooks
 from prefork.worker.kind import Kind
@@ -70,7 +71,7 @@ def main(assignment: Assignment) -> int:
     try:
         enter(settings)
         if not assignment.id.is_mold:
-            return _be_worker(assignment, partial(load_app, settings.app))
+            return _be_worker(assignment, partial(_load, settings))
         cast, app = _be_mold(assignment)
         if cast is None:
             return 0
@@ -130,9 +131,13 @@ def _be_worker(assignment: Assignment, load: Callable[[], App]) -> int:
         hooks.exiting()
 
 
+def _load(settings: Settings) -> App:
+    return load_or_show(settings.app) if settings.reload else load_app(settings.app)
+
+
 def _be_mold(assignment: Assignment) -> tuple[Assignment | None, App]:
     """Be a mold: in a worker that it has forked, that one's assignment, and the app."""
-    app = load_app(assignment.settings.app)
+    app = _load(assignment.settings)
     return Mold(assignment).serve(), app
 
 

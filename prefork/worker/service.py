@@ -12,6 +12,7 @@ from prefork.http.request import Limits, RequestParser
 from prefork.http.request_id import RequestIds
 from prefork.networks import Networks
 from prefork.settings import idle_timeout, request_timeout, standstill_timeout
+from prefork.statsd import StatsD, count_logs, statsd
 from prefork.wire.assignment import Assignment
 from prefork.wire.introduction import Secure
 from prefork.worker.kind import Kind
@@ -71,6 +72,9 @@ class Service:
     timed: bool
     keeps_alive: bool
     access: AccessLogger | None
+    # Whether exchanges are counted in the tally.
+    counted: bool
+    statsd: StatsD | None
 
 
 def service(assignment: Assignment, kind: Kind) -> Service:
@@ -79,6 +83,10 @@ def service(assignment: Assignment, kind: Kind) -> Service:
     access = None
     if assignment.surroundings.logs.access is not None:
         access = AccessLogger(settings.access_log_format, assignment.surroundings.logs.access)
+    counted = bool(settings.metrics_bind)
+    told = statsd(settings)
+    if told is not None:
+        count_logs(told)
     return Service(
         kind=kind,
         entrances=_entrances(assignment, kind),
@@ -95,9 +103,11 @@ def service(assignment: Assignment, kind: Kind) -> Service:
         },
         pulse=standstill_timeout(settings) / 4,
         request_timeout=request_timeout(settings),
-        timed=access is not None or settings.request_timeout > 0,
+        timed=bool(access or told or counted or settings.request_timeout),
         keeps_alive=settings.keepalive > 0,
         access=access,
+        counted=counted,
+        statsd=told,
     )
 
 

@@ -120,6 +120,8 @@ class Worker:
         if self._failure is not None:
             raise self._failure
         self._engine.flush()
+        if self._service.statsd is not None:
+            self._service.statsd.flush()
         return PreforkError.exit_code if self._engine.failed else 0
 
     def _apply(self, event: Event) -> None:

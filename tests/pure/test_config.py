@@ -393,7 +393,7 @@ def test_the_line_of_a_key_is_the_one_that_an_editor_shows(load: Load, toml: str
         ({"PREFORK_KEEPALIVE": "nan"}, [], r"\$PREFORK_KEEPALIVE: keepalive = nan: "),
         ({}, ["-w", "0"], r"--workers: workers = 0: "),
         ({}, ["--keep-alive", "soon"], r"--keep-alive: keepalive = soon: "),
-        ({}, ["-k", "gthread"], r"--worker-class: worker_class = gthread: expected 'sync'"),
+        ({}, ["-k", "eventlet"], r"--worker-class: worker_class = eventlet: expected 'sync'"),
         ({}, ["-m", "rw"], r"--umask: umask = rw: .*octal"),
         ({}, ["-e", "A"], r"--env: env = .*: expected KEY=VALUE"),
     ],

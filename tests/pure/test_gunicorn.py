@@ -9,7 +9,7 @@ import pytest
 import tomli
 from gunicorn.config import KNOWN_SETTINGS
 
-from prefork import config
+from prefork import beside, config
 from prefork.errors import UsageError
 from prefork.gunicorn import EQUALS, FLAGS, WITHOUT, Loss
 from prefork.hooks import HOOKS, IMPOSSIBLE
@@ -42,6 +42,25 @@ def test_each_flag_is_known_or_explained(setting: Any) -> None:
 
 def test_what_is_translated_to_is_a_setting() -> None:
     assert {equal.name for equal in EQUALS.values()} <= set(TABLE)
+
+
+@pytest.mark.parametrize("name", EQUALS)
+def test_the_page_tells_of_a_default_that_differs(name: str) -> None:
+    (theirs,) = (setting.default for setting in KNOWN_SETTINGS if setting.name == name)
+    equal = EQUALS[name]
+    ours = TABLE[equal.name].default
+    # What is not set there has no value of ours, and the directory is where both are started.
+    same = theirs is None or name == "chdir" or equal.translate(theirs) == ours
+    assert same or name in beside.NOTES
+
+
+def test_the_page_has_each_setting_and_hook() -> None:
+    page = beside.page()
+    assert set(beside.NOTES) <= set(EQUALS)
+    for name in (*EQUALS, *WITHOUT, *IMPOSSIBLE):
+        assert f"\n| `{name}` |" in page
+    for name in HOOKS:
+        assert f"\n| `{name}(" in page
 
 
 def test_a_usual_configuration_is_translated(tmp_path: Path) -> None:
@@ -88,6 +107,12 @@ def test_hooks_are_called_where_they_are(tmp_path: Path) -> None:
     assert "# pre_fork has no equal: the master runs no code of others" in text
 
 
+def test_numbers_that_are_text_are_numbers(tmp_path: Path) -> None:
+    """As they come from the environment, in the configuration that Heroku suggests."""
+    settings, _ = translated(tmp_path, "workers = '2'\ntimeout = '20'\npreload_app = 'true'\n")
+    assert (settings.workers, settings.timeout, settings.preload) == (2, 20, True)
+
+
 @pytest.mark.parametrize(
     ("program", "remark"),
     [
@@ -96,6 +121,7 @@ def test_hooks_are_called_where_they_are(tmp_path: Path) -> None:
         ("worker_class = 'uvicorn.workers.UvicornWorker'", "uvicorn.workers.UvicornWorker: there"),
         ("limit_request_line = 0", "limit_request_line = 0 has no equal"),
         ("cert_reqs = 7", "cert_reqs = 7 makes no sense."),
+        ("workers = 'many'", "workers = 'many' makes no sense."),
     ],
 )
 def test_what_is_not_translated_is_told_with_the_reason(

@@ -25,8 +25,10 @@ from prefork.master.steps import Spawn
 from prefork.settings import Settings
 from prefork.wire import messages
 from prefork.wire.board import LOANS, ROW_SIZE, ROWS, LoanState
+from prefork.wire.facts import Counts
 from prefork.wire.identity import WorkerId
 from prefork.wire.introduction import Secure
+from prefork.wire.tally import BOUNDS
 
 NUMBERS = st.integers(-(1 << 63), (1 << 63) - 1)
 TIMES = st.floats(allow_nan=False)  # which would equal nothing, not even itself
@@ -125,6 +127,9 @@ HANDOVERS = st.builds(
             draining=st.booleans(),
         )
     ),
+    metrics=st.none()
+    | st.builds(handover.Listener, fd=NUMBERS, path=st.text(), identity=st.none()),
+    counts=st.builds(Counts),
     control=st.none() | LISTENERS,
     began=TIMES,
     requests=NUMBERS,
@@ -176,6 +181,8 @@ def an_example(**changes: Any) -> Handover:
             ),
         ),
         terminators=[handover.Terminator(4712, 25, [], draining=False)],
+        metrics=handover.Listener(27, "", None),
+        counts=Counts({"crash": 1}),
         control=handover.Listener(27, "/run/prefork/1.sock", (1, 3)),
         began=0.0,
         requests=0,
@@ -209,11 +216,16 @@ def test_a_handover_of_another_version_is_refused_whatever_it_holds() -> None:
 def test_the_form_of_a_handover_is_that_of_its_version() -> None:
     """If this fails, what is handed over, said or written on the board has changed: raise VERSION,
     unless a master of before and one of now understand each other anyway, and note the digest."""
-    digests = {1: "4e8fc1f494c16938", 2: "ee3f76f1389e5793", 3: "134f0cd62e9d3086"}
+    digests = {
+        1: "4e8fc1f494c16938",
+        2: "ee3f76f1389e5793",
+        3: "134f0cd62e9d3086",
+        4: "f9e1128d9b884bfb",
+    }
     parts = [*vars(handover).values(), *vars(messages).values(), Books, WorkerId]
     records = {part.__name__: part.__annotations__ for part in parts if is_record(part)}
     states = [(state.name, state.value) for state in LoanState]
-    form = repr((sorted(records.items()), ROWS, ROW_SIZE, LOANS, states))
+    form = repr((sorted(records.items()), ROWS, ROW_SIZE, LOANS, BOUNDS, states))
     assert hashlib.sha256(form.encode()).hexdigest()[:16] == digests[handover.VERSION]
 
 

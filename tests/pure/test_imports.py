@@ -16,6 +16,7 @@ FLOORS = [
     {"prefork", "prefork.errors"},
     {
         "prefork.cgroups",
+        "prefork.finding",
         "prefork.gunicorn",
         "prefork.hooks",
         "prefork.logconfig",
@@ -30,14 +31,27 @@ FLOORS = [
         "prefork.pidfile",
         "prefork.systemd",
     },
-    {"prefork.config", "prefork.crowding", "prefork.log", "prefork.process", "prefork.http"},
+    {
+        "prefork.config",
+        "prefork.crowding",
+        "prefork.log",
+        "prefork.process",
+        "prefork.statsd",
+        "prefork.http",
+    },
     {"prefork.wire"},
     {"prefork.wsgi"},
     {"prefork.accesslog"},
-    {"prefork.master", "prefork.tls", "prefork.worker"},
-    {"prefork.importing"},
+    {
+        "prefork.master",
+        "prefork.metrics",
+        "prefork.tls",
+        "prefork.watching",
+        "prefork.worker",
+    },
+    {"prefork.beside", "prefork.importing"},
     {"prefork.cli", "prefork.ctl", "prefork.demo"},
-    {"prefork.reference"},
+    {"prefork.completion", "prefork.reference"},
     {"prefork.__main__"},
 ]
 PURE = [
@@ -78,10 +92,14 @@ NEVER_IN_THE_MASTER = {
     "asyncio",
     "gevent",
     "httptools",
+    "prometheus_client",
     "prefork.http",
+    "prefork.metrics",
     "prefork.tls",
+    "prefork.watching",
     "prefork.worker",
     "ssl",
+    "watchfiles",
 }
 
 

@@ -141,7 +141,7 @@ def test_check_config_binds_nothing(here: Path) -> None:
 # Mistakes in the settings: exit status 2, and one line.
 
 FLAWS = {
-    "no app": ("", [], r"no app given: .*"),
+    "no app": ("", [], r"no app given: .*: app\.py, wsgi\.py, main\.py, .*manage\.py.*"),
     "unknown key": (
         "\nwrokers = 2",
         ["good"],
