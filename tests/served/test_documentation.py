@@ -29,6 +29,7 @@ NOT_RUN = {
     "pip install prefork": "it is installed already, from this source",
     "make run": "it makes the environment that the tests run in; myapp:app is the same app here",
     "make test": "that is what runs this",
+    "preforkctl top": "it is a screen that goes on until it is ended",
 }
 SHELL, TOML, PYTHON, NGINX, PROCFILE = "sh", "toml", "python", "nginx", "procfile"
 # What these print is all that they do.
