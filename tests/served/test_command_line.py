@@ -69,7 +69,7 @@ def test_version_is_printed(tmp_path: Path, arguments: list[str]) -> None:
 def test_help_is_printed(tmp_path: Path, flag: str) -> None:
     done = run(tmp_path, flag)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: prefork APP [-c FILE] [options]\n")
+    assert done.stdout.startswith("usage: prefork [APP] [-c FILE] [options]\n")
     assert all(row.flags[-1] in done.stdout for row in TABLE.values() if row.name != "app")
 
 
