@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Serve
 from tests.support.clients import Answer, Client, UnixClient
 from tests.support.modes import Mode
 from tests.support.nginx import Nginx, needs_nginx
@@ -298,3 +299,14 @@ def cpu_ticks(pid: int) -> int:
     """The CPU time that a process has used, in the kernel too: proc(5)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.parametrize("app", ["flask", "django", "shown"])
+def test_the_validator_of_the_standard_library_finds_nothing(
+    serve: Serve, kind: Mode, app: str
+) -> None:
+    server = serve(f"tests.apps.validated:{app}", workers=1, **kind.settings)
+    with server.client() as client:
+        for _ in range(3):
+            assert client.ask("/").status < 500
+    assert "AssertionError" not in server.log
