@@ -81,6 +81,11 @@ class Hooks:
         else:
             self._running[pid] = (name, now + _HOOK_SECONDS)
 
+    def resized(self, before: int, now: float) -> None:
+        """There may be another number of workers wanted than before: if so, have it told."""
+        if self._size() != before:
+            self.call("nworkers_changed", now, numbers=(self._size(), before))
+
     def exited(self, pid: int, status: int) -> None:
         """A child has exited; note it if it was one of these."""
         name, _ = self._running.pop(pid, ("", 0.0))

@@ -12,18 +12,16 @@ import math
 import os
 import signal
 from collections.abc import Callable
-from functools import partial
 from time import monotonic
 
 import msgspec
 
 from prefork import __version__, log, process, signals
-from prefork.errors import BootError, PreforkError
+from prefork.errors import BootError
 from prefork.log import LogFile, Logs
 from prefork.master import census, handover
 from prefork.master.arrivals import Arrivals
 from prefork.master.births import Births
-from prefork.master.census import count
 from prefork.master.condition import condition_of
 from prefork.master.control import Control
 from prefork.master.failures import Failures
@@ -33,6 +31,7 @@ from prefork.master.lending import Lending
 from prefork.master.listeners import Listener
 from prefork.master.observer import Observer
 from prefork.master.poller import Poller
+from prefork.master.reloading import Reloading
 from prefork.master.reloads import Reloads
 from prefork.master.snapshot import Snapshots
 from prefork.master.steering import Steering
@@ -49,23 +48,6 @@ from prefork.wire.control import Status
 from prefork.wire.facts import Counts, Facts
 from prefork.wire.gate import Gates
 from prefork.wire.messages import ReopenLogs
-
-# These are bound, opened or written once: a reload can't change them.
-_FIXED = (
-    "bind",
-    "proxy_protocol",
-    "proxy_allow_ips",
-    "backlog",
-    "dispatch",
-    "pidfile",
-    "error_log",
-    "access_log",
-    "metrics_bind",
-    "statsd_host",
-    "statsd_prefix",
-    "dogstatsd_tags",
-    "control_socket",
-)
 
 _log = logging.getLogger("prefork.master")
 
@@ -98,7 +80,6 @@ class Master:
         self._first_settings = settings
         # By generation: the one that serves, and the one that a reload is to bring.
         self._settings = {1: settings}
-        self._load = load
         self._listeners = listeners
         self._board = board
         self._logs = logs
@@ -114,7 +95,7 @@ class Master:
         self._lending = Lending(
             self._poller, board, listeners, by_workers, idle_timeout(settings), limit, arrivals
         )
-        self._addresses = [str(listener) for listener in listeners]
+        self._addresses = tuple(map(str, listeners))
         infos = tuple(listener.info for listener in listeners)
         sockets = tuple(listener.sock for listener in listeners) if by_workers else ()
         surroundings = Surroundings(os.getpid(), board, Gates(), infos, sockets, logs)
@@ -124,7 +105,7 @@ class Master:
         self._hooks = Hooks(
             lambda: self._settings[self._fleet.generation],
             lambda: self._fleet.size,
-            tuple(map(str, listeners)),
+            self._addresses,
             logs,
             self._disown,
         )
@@ -145,9 +126,17 @@ class Master:
         self._telling = Telling(settings, self._fleet)
         self._signals = signals
         self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
-        self._reload_wanted = False
-        # When it was, last: monotonic seconds.
-        self._reload_asked = -math.inf
+        self._reloading = Reloading(
+            self._fleet,
+            self._workers,
+            self._terminators,
+            settings,
+            self._settings,
+            load,
+            self._reloads,
+            self._hooks,
+            self._counts,
+        )
         self._notifier = Notifier.of(os.environ)
         self._upgrade = Upgrade()
         # When a stop that was put off begins: `drain_delay`.
@@ -275,7 +264,9 @@ class Master:
             self._stop(math.inf)
         if min(self._workers.deadline, self._notifier.deadline) <= now:
             self._workers.reconcile()
-            self._begin_reload(now)
+            # An upgrade is followed by a reload anyway, one that is refused, too.
+            if not self._upgrade.under_way:
+                self._reloading.begin(now)
             self._notify()
             self._observer.expire(now)
         elif self._observer.deadline <= now:
@@ -313,7 +304,7 @@ class Master:
             uptime=now - self._began,
             generation=fleet.generation,
             size=fleet.size,
-            listeners=self._addresses,
+            listeners=list(self._addresses),
             requests=self._workers.requests_before + sum(each.requests for each in workers),
             connections=lending.connections,
             parked=lending.parked,
@@ -339,68 +330,9 @@ class Master:
 
     def _want_reload(self) -> None:
         if self._stop_at == math.inf:
-            self._reload_wanted = True
-            self._reload_asked = monotonic()
+            self._reloading.want()
         else:
             _log.warning("no reload: the service is about to stop")
-
-    def _begin_reload(self, now: float) -> None:
-        """Begin the reload that was asked for, unless one is under way: then it comes after."""
-        fleet = self._fleet
-        if not self._reload_wanted or fleet.rollout is not None or fleet.goal is not Goal.RUN:
-            return
-        if self._upgrade.under_way:
-            return  # which a reload follows, and one that is refused, too
-        if self._terminators.renewing:
-            return
-        self._reload_wanted = False
-        self._reloads.taken_up()
-        try:
-            settings = self._load()
-        except PreforkError as error:
-            self._refused(str(error))
-            return
-        if not self._terminators.outdated(settings):
-            self._roll_out(settings)
-        elif settings.tls_certificate:
-            # Only if these can be used, the workers' turn comes.
-            self._terminators.renew(
-                settings, now, partial(self._roll_out, settings), self._not_renewed
-            )
-        else:
-            self._refused(
-                "there is no [tls] certificate any more, but addresses where TLS is spoken"
-            )
-
-    def _not_renewed(self, why: str) -> None:
-        self._refused(why)
-        self._workers.deadline = 0.0  # another reload may have been asked for meanwhile
-
-    def _refused(self, why: str) -> None:
-        count(self._counts.reloads, "refused")
-        _log.error("reload refused, nothing changes: %s", why)
-        self._reloads.refused(why)
-
-    def _roll_out(self, settings: Settings) -> None:
-        """Begin to replace the workers."""
-        fleet, now = self._fleet, monotonic()
-        if fleet.goal is not Goal.RUN:
-            return
-        current = self._settings[fleet.generation]
-        for name in _FIXED:
-            if getattr(settings, name) != getattr(self._first_settings, name):
-                _log.warning("%s has changed: that takes effect at a restart", name)
-        if settings.tls_certificate and not self._first_settings.tls_certificate:
-            _log.warning("[tls] is new: that takes effect at a restart")
-        self._hooks.call("on_reload", now)
-        before, size = fleet.size, self._size_after_reload(current, settings)
-        fleet.reload(size, now, settings.reload_bake, settings.preload)
-        self._settings.clear()
-        self._settings.update({fleet.generation: current, fleet.newest: settings})
-        self._workers.deadline = now
-        _log.info("reload to generation %d begun", fleet.newest)
-        self._reloads.begun()
-        self._tell_size(before)
 
     def _want_upgrade(self) -> None:
         if self._fleet.goal is Goal.RUN and self._stop_at == math.inf:
@@ -468,13 +400,6 @@ class Master:
                 process.file_limit() // 2,
             )
 
-    def _size_after_reload(self, current: Settings, settings: Settings) -> int:
-        """As many slots as before, with what was added by signals, unless the setting says
-        something new, or none are left."""
-        if settings.workers == current.workers and self._fleet.size:
-            return self._fleet.size
-        return worker_count(settings, process.usable_cpus)
-
     def _one_fewer(self) -> None:
         size = self._fleet.size
         self._scale(size - 1 if size > 1 else size)
@@ -491,12 +416,7 @@ class Master:
         before = self._fleet.size
         self._fleet.scale(min(size, MOST_WORKERS))
         _log.info("%d workers wanted", self._fleet.size)
-        self._tell_size(before)
-
-    def _tell_size(self, before: int) -> None:
-        size = self._fleet.size
-        if size != before:
-            self._hooks.call("nworkers_changed", monotonic(), numbers=(size, before))
+        self._hooks.resized(before, monotonic())
 
     def _stop_soon(self) -> None:
         """Stop; the first time, not before load balancers have had the time to notice."""
@@ -557,9 +477,8 @@ class Master:
 
     def _notify(self) -> None:
         """Tell who has started the service how it is."""
-        reloading = self._reload_wanted or self._terminators.renewing
-        stopping = self._stop_at < math.inf
-        condition = condition_of(self._fleet, self._reload_asked, reloading, stopping)
+        reloading, stopping = self._reloading, self._stop_at < math.inf
+        condition = condition_of(self._fleet, reloading.asked, reloading.pending, stopping)
         self._notifier.tell(condition, monotonic())
 
 
