@@ -153,7 +153,9 @@ class Master:
         }
         # Monotonic seconds.
         self._began = monotonic()
-        self._snapshots = Snapshots(self._fleet, self._workers, self._lending, failures, by_workers)
+        self._snapshots = Snapshots(
+            self._fleet, self._workers, self._lending, failures, self._addresses, by_workers
+        )
         self._steering = Steering(
             self._fleet, self._workers, self._reloads, self.snapshot, self._act, self._scale
         )
@@ -294,23 +296,8 @@ class Master:
 
     def snapshot(self) -> Status:
         """What there is at the moment."""
-        now, fleet, lending = monotonic(), self._fleet, self._lending
-        workers = self._snapshots.workers(now)
-        return Status(
-            pid=os.getpid(),
-            version=__version__,
-            app=self._settings[fleet.generation].app,
-            state=self._state,
-            uptime=now - self._began,
-            generation=fleet.generation,
-            size=fleet.size,
-            listeners=list(self._addresses),
-            requests=self._workers.requests_before + sum(each.requests for each in workers),
-            connections=lending.connections,
-            parked=lending.parked,
-            waiting=lending.waiting,
-            workers=workers,
-        )
+        app = self._settings[self._fleet.generation].app
+        return self._snapshots.status(monotonic(), self._state, app, self._began)
 
     @property
     def _state(self) -> str:

@@ -26,8 +26,10 @@ def subject(kind: str) -> Subject:
         program = [sys.executable, "-m", "prefork", "deployed:app"]
         return [*program, "-b", bind, "-w", str(workers), *KINDS[kind]]
 
-    # In place of the directory with the app, which is the current one as well.
-    return Subject(kind, kind, argv, {"PYTHONPATH": str(ROOT)}, ours=True)
+    # In place of the directory with the app, which is the current one as well. Without a control
+    # socket: tests of preforkctl that run beside it would find several masters.
+    environ = {"PYTHONPATH": str(ROOT), "PREFORK_CONTROL_SOCKET": "off"}
+    return Subject(kind, kind, argv, environ, ours=True)
 
 
 # The long ones, with these only: `make chaos` tries them with all.
