@@ -246,7 +246,7 @@ class Logs:
     error: ErrorLog
     access: LogFile | None
 
-    def introduce(self, who: str, format: str = "text") -> None:
+    def introduce(self, who: str, format: str) -> None:
         """Have each record of the error log say who wrote it, in the form of `log_format`."""
         formatter = FORMATS[format](who)
         file = self.error.file

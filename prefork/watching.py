@@ -28,7 +28,7 @@ def main(assignment: WatcherAssignment) -> int:
         The exit status.
     """
     settings, logs, master = assignment.settings, assignment.logs, assignment.master
-    logs.introduce(f"watcher pid={os.getpid()}")
+    logs.introduce(f"watcher pid={os.getpid()}", settings.log_format)
     process.title(settings, "watcher")
     # All others are the master's: listeners, and connections of clients.
     process.close_all_fds_but({logs.error.file.fd})

@@ -27,7 +27,7 @@ def main(assignment: ObserverAssignment) -> int:
         The exit status.
     """
     logs = assignment.logs
-    logs.introduce(f"metrics pid={os.getpid()}")
+    logs.introduce(f"metrics pid={os.getpid()}", assignment.settings.log_format)
     logs.patient(True)
     process.title(assignment.settings, "metrics")
     kept = {assignment.channel.fileno(), assignment.board.fd, assignment.sock.fileno()}

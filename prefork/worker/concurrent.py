@@ -6,14 +6,11 @@ come, since most clients wait for the response, so a request costs no call of ep
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING
 
-from prefork.http import forwarded
 from prefork.http.request import Request
 from prefork.worker.connection import Connection
 from prefork.worker.lingering import shut_down
-from prefork.worker.offer import Offer
 from prefork.worker.outbound import Outbound
 from prefork.worker.transport import Waiting
 from prefork.wsgi import Exchange
@@ -97,13 +94,8 @@ class ConcurrentConnection(Connection):
     def _serve(self, request: Request | None) -> None:
         engine = self._engine
         while request is not None:
-            if self._trusted:
-                forwarded.apply(request.environ, self._entrance.proxies)
-            exchange = Exchange(request, self) if request.behind is None else Offer(request, self)
-            self._exchange = exchange
+            self._exchange = exchange = self._exchange_for(request)
             self.waiting = _APP
-            if engine.timed:
-                exchange.began = monotonic()
             if not engine.execute(exchange):
                 return
             if request.body is None:

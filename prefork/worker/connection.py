@@ -177,29 +177,30 @@ class Connection(SocketTransport):
 
     def _serve(self, request: Request | None) -> None:
         """Serve a request, and those that have arrived behind it, in order."""
-        engine = self._engine
+        execute = self._engine.execute
         while request is not None:
-            if self._trusted:
-                forwarded.apply(request.environ, self._entrance.proxies)
-            if self._request_ids is not None:
-                self._request_ids.give(request.environ, self._trusted)
-            exchange = Exchange(request, self) if request.behind is None else Offer(request, self)
-            if engine.timed:
-                exchange.began = monotonic()
-            engine.execute(exchange)
+            exchange = self._exchange_for(request)
+            execute(exchange)
             request = self._conclude(exchange)
+
+    def _exchange_for(self, request: Request) -> Exchange:
+        """Begin to answer a request, of which now all is said that the app is to know."""
+        if self._trusted:
+            forwarded.apply(request.environ, self._entrance.proxies)
+        if self._request_ids is not None:
+            self._request_ids.give(request.environ, self._trusted)
+        exchange = Exchange(request, self) if request.behind is None else Offer(request, self)
+        if self._engine.timed:
+            exchange.began = monotonic()
+        return exchange
 
     def _conclude(self, exchange: Exchange) -> Request | None:
         """The app is done: see to the rest; the request to serve next, if one has arrived."""
         engine = self._engine
         # Waits that begin now must not be charged with the time that the app took.
         engine.clock = now = monotonic()
-        if engine.access is not None:
-            engine.access.log(exchange, now - exchange.began)
-        if engine.tally is not None:
-            engine.tally.count(exchange.status, now - exchange.began)
-        if engine.statsd is not None:
-            engine.statsd.request(exchange.status, now - exchange.began)
+        if engine.timed:
+            self._record(exchange, now - exchange.began)
         if not exchange.complete:
             self._break_off(exchange)
         elif self._outbound is not None:
@@ -213,6 +214,16 @@ class Connection(SocketTransport):
         else:
             self._rest(now)
         return None
+
+    def _record(self, exchange: Exchange, seconds: float) -> None:
+        """Tell those who count and log requests of this one."""
+        engine = self._engine
+        if engine.access is not None:
+            engine.access.log(exchange, seconds)
+        if engine.tally is not None:
+            engine.tally.count(exchange.status, seconds)
+        if engine.statsd is not None:
+            engine.statsd.request(exchange.status, seconds)
 
     def _next(self) -> Request | None:
         """The next request that has arrived. If there is none, whatever there is to do is done."""

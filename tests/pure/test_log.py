@@ -208,7 +208,7 @@ def test_a_line_longer_than_a_pipe_takes_at_once_arrives_whole() -> None:
 
 
 def test_a_line_says_when_how_bad_and_who(logs: Logs, tmp_path: Path) -> None:
-    logs.introduce("master pid=4711")
+    logs.introduce("master pid=4711", "text")
     logging.getLogger("prefork.master").warning("100 %s", "%")
     assert re.fullmatch(
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4} WARNING master pid=4711: 100 %\n",
@@ -217,7 +217,7 @@ def test_a_line_says_when_how_bad_and_who(logs: Logs, tmp_path: Path) -> None:
 
 
 def test_a_name_with_a_percent_sign_is_shown_as_it_is(logs: Logs, tmp_path: Path) -> None:
-    logs.introduce("100%s")
+    logs.introduce("100%s", "text")
     logging.getLogger("prefork.master").info("hello")
     assert " INFO 100%s: hello\n" in (tmp_path / "error.log").read_text()
 

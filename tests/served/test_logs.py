@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import Serve
 from tests.support.clients import Client, UnixClient, raw
 from tests.support.command import as_nobody, launched, run
+from tests.support.modes import Mode
 from tests.support.server import PATIENCE, ROOT, children, eventually
 
 APP = "tests.apps.probe:app"
@@ -375,9 +376,12 @@ def test_logrotate_rotates_by_the_sample_configuration(serve: Serve, tmp_path: P
 # JSON, and the ids of requests.
 
 
-def test_both_logs_are_json_and_tell_of_a_request_by_its_id(serve: Serve, tmp_path: Path) -> None:
+def test_both_logs_are_json_and_tell_of_a_request_by_its_id(
+    serve: Serve, tmp_path: Path, kind: Mode
+) -> None:
     access = tmp_path / "access"
-    server = serve(APP, access_log=str(access), access_log_format="json", log_format="json")
+    logs = {"access_log": str(access), "access_log_format": "json", "log_format": "json"}
+    server = serve(APP, **logs, **kind.settings)
     with server.client() as client:
         client.ask("/missing", headers={"X-Request-ID": "from-proxy"})
         told = json.loads(client.ask("/environ", headers={"X-Request-ID": "no id"}).body)
@@ -393,8 +397,10 @@ def test_both_logs_are_json_and_tell_of_a_request_by_its_id(serve: Serve, tmp_pa
     assert {record.get("process") for record in records} >= {"master"}
 
 
-def test_an_id_is_given_where_one_is_asked_for_and_believed_from_proxies_only(serve: Serve) -> None:
-    server = serve(APP, request_id=True, forwarded_allow_ips=["192.0.2.1"])
+def test_an_id_is_given_where_one_is_asked_for_and_believed_from_proxies_only(
+    serve: Serve, kind: Mode
+) -> None:
+    server = serve(APP, request_id=True, forwarded_allow_ips=["192.0.2.1"], **kind.settings)
     with server.client() as client:
         said = {"X-Request-ID": "mine"}
         ids = [
