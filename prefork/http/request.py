@@ -173,7 +173,7 @@ class RequestParser:
         """
         if self._kept:
             data, self._kept = self._kept + data, b""
-            self.phase, self.waiting = _IDLE, False
+            self.phase = _IDLE
         at, size = 0, len(data)
         while at < size and not self._over:
             if self.phase is _IDLE:
@@ -208,8 +208,7 @@ class RequestParser:
         while end == at:  # empty lines before it: RFC 9112, section 2.2
             at += 2
             end = data.find(b"\r\n", at)
-        if len(self.requests) >= MOST_WAITING:
-            self.waiting = True
+        self.waiting = at < len(data) and len(self.requests) >= MOST_WAITING
         if end < 0 or self.waiting:
             self._keep(data[at:])
             return data, len(data)

@@ -529,6 +529,14 @@ def test_too_many_repeated_fields_are_refused_before_the_head_ends(fields: bytes
     assert parse(head()[:-2] + fields).status == 431
 
 
+def test_nothing_waits_behind_as_many_requests_as_are_parsed_at_a_time() -> None:
+    parser = RequestParser(TEMPLATE, PEER, TIGHT)
+    parser.feed(head() * MOST_WAITING + b"\r\n")
+    assert len(parser.requests) == MOST_WAITING
+    assert not parser.waiting
+    assert parser.phase is Phase.IDLE
+
+
 def test_pipelined_requests_are_not_counted_together() -> None:
     data = many(5)
     limits = replace(TIGHT, fields=5)
