@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import faulthandler
-import importlib.util
 import logging
 import os
 import sys
@@ -13,21 +11,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
-from prefork import __version__, config, hooks, log, logconfig, pidfile, process, signals, statsd
-from prefork.accesslog import compile_line
-from prefork.errors import BootError, PreforkError, UsageError
-from prefork.finding import LOOKED_FOR
+from prefork import __version__, config, log, pidfile, process, signals
+from prefork.checks import check, check_app, check_in_children
+from prefork.errors import BootError, PreforkError
 from prefork.log import Logs
 from prefork.master.door import open_door
 from prefork.master.forking import fork
 from prefork.master.handover import Handover, settings_of
 from prefork.master.link import describe_exit
-from prefork.master.listeners import Listener, bind_all, parse_address
+from prefork.master.listeners import Listener, bind_all
 from prefork.master.loop import Master
-from prefork.master.observer import bind_metrics, check_metrics
+from prefork.master.observer import bind_metrics
 from prefork.master.upgrade import Inheritance
-from prefork.networks import Networks
-from prefork.settings import Settings, home, worker_count, worker_kind
+from prefork.settings import Settings, worker_count, worker_kind
 from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
 from prefork.systemd import PassedSocket, passed_sockets
 from prefork.wire.assignment import (
@@ -82,10 +78,12 @@ def _import(location: str) -> int:
 
 def _run(namespace: argparse.Namespace, settings: Settings, rehearsal: Inheritance | None) -> int:
     """Serve; or only check, or rehearse that."""
-    _check(settings)
+    check(settings)
     if namespace.check_config:
-        _check_in_children(settings)
-        return _check_app(settings)
+        check_in_children(settings)
+        check_app(settings)
+        print(f"prefork: settings and {settings.app} are in order")
+        return 0
     if rehearsal is not None:
         return _rehearse(namespace, rehearsal)
     return _serve(partial(_be_master, namespace, settings))
@@ -109,39 +107,6 @@ def _serve(be_master: Callable[[], int]) -> int:
     return _be_worker(assignment)
 
 
-def _check(settings: Settings) -> None:
-    """Check what the types of the settings do not tell.
-
-    Raises:
-        UsageError: they can't be used.
-    """
-    if not settings.app:
-        raise UsageError(
-            "no app given: prefork MODULE:ATTR, or app = '...' in the TOML file; nor is there one "
-            f"in {home(settings)}, where these were looked for: {LOOKED_FOR}"
-        )
-    if settings.reload and importlib.util.find_spec("watchfiles") is None:
-        raise UsageError("reload needs watchfiles: pip install 'prefork[dev]'", "reload")
-    for text in settings.bind:
-        parse_address(text)
-    check_metrics(settings)
-    if settings.statsd_host:
-        statsd.check(settings.statsd_host)
-    Networks(settings.proxy_allow_ips, "proxy_allow_ips")
-    Networks(settings.forwarded_allow_ips, "forwarded_allow_ips")
-    for setting in ("tls_certificate", "proxy_protocol"):
-        if settings.dispatch == "shared" and getattr(settings, setting):
-            raise UsageError(
-                f'dispatch = "shared" does not go with {setting}: the workers accept there, and '
-                "what comes before the first request is the master's affair",
-                "dispatch",
-            )
-    hooks.check(settings.hooks)
-    process.user_and_group(settings)
-    compile_line(settings.access_log_format)
-    logconfig.check(settings.log)
-
-
 def _reloaded(namespace: argparse.Namespace) -> Settings:
     """The settings as they are now.
 
@@ -150,7 +115,7 @@ def _reloaded(namespace: argparse.Namespace) -> Settings:
     """
     fresh = config.load(namespace, os.environ)
     try:
-        _check(fresh.settings)
+        check(fresh.settings)
     except PreforkError as error:
         raise fresh.located(error) from None
     return fresh.settings
@@ -160,7 +125,7 @@ def _be_master(namespace: argparse.Namespace, settings: Settings) -> int:
     # First of all: a signal is obeyed as soon as somebody can know our pid.
     received = SignalPipe(MASTER_SIGNALS)
     process.raise_file_limit()
-    _check_in_children(settings)
+    check_in_children(settings)
     owner = process.user_and_group(settings)
     logs = log.start(settings.error_log, settings.access_log, settings.log_level)
     logs.introduce(f"master pid={os.getpid()}", settings.log_format)
@@ -295,63 +260,3 @@ def _call_first_hook(settings: Settings, logs: Logs) -> None:
     _, status = os.waitpid(pid, 0)
     if status:
         raise BootError(f"hooks.{name} {describe_exit(status)}")
-
-
-def _check_in_children(settings: Settings) -> None:
-    """Have children try what the master has no use for, or would not dare.
-
-    Raises:
-        UsageError: it can't be used.
-    """
-    if settings.tls_certificate:
-        _try(settings, _use_certificates)
-    if settings.log:
-        _try(settings, _enter)
-
-
-def _try(settings: Settings, use: Callable[[Settings], None]) -> None:
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _use_in_child(settings, use, write)
-    os.close(write)
-    with open(read, "rb") as file:
-        setting, _, why = file.read().decode().partition("\n")
-    _, status = os.waitpid(pid, 0)
-    if status:
-        raise UsageError(why or "the settings could not be tried", setting)
-
-
-def _use_in_child(settings: Settings, use: Callable[[Settings], None], output: int) -> NoReturn:
-    """In the child: write down which setting is wrong, and why, and be gone, whatever happens."""
-    try:
-        use(settings)
-        os._exit(0)
-    except UsageError as error:
-        os.write(output, f"{error.setting}\n{error}".encode())
-    finally:
-        os._exit(1)
-
-
-def _use_certificates(settings: Settings) -> None:
-    from prefork.tls.contexts import context
-
-    context(settings)
-
-
-def _enter(settings: Settings) -> None:
-    """Be what a worker is, but for what else it would fail by: that says the worker itself."""
-    from prefork.worker.main import enter
-
-    with contextlib.suppress(BootError):
-        enter(settings)
-
-
-def _check_app(settings: Settings) -> int:
-    from prefork.worker.app import load_app
-    from prefork.worker.main import enter
-
-    enter(settings)
-    load_app(settings.app)
-    print(f"prefork: settings and {settings.app} are in order")
-    return 0

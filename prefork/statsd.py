@@ -15,10 +15,10 @@ from __future__ import annotations
 import contextlib
 import logging
 
-# By name, before gevent replaces them in a worker.
-from socket import AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, getaddrinfo, socket
-from typing import Any
+# By name, before gevent replaces it in a worker.
+from socket import socket
 
+from prefork.datagram import connected
 from prefork.errors import UsageError
 from prefork.settings import Settings
 
@@ -50,11 +50,12 @@ def statsd(settings: Settings) -> StatsD | None:
         return None
     host, port = check(settings.statsd_host)
     try:
-        sock = _connected(host, port)
+        sock = connected(host, port)
     except OSError as error:
         why = error.strerror or error
         _log.warning("statsd_host = %s: %s: nothing is told there", settings.statsd_host, why)
         return None
+    sock.setblocking(False)
     return StatsD(sock, settings.statsd_prefix, settings.dogstatsd_tags)
 
 
@@ -131,25 +132,3 @@ def count_logs(statsd: StatsD) -> LogCount:
     handler = LogCount(statsd)
     _log.addHandler(handler)
     return handler
-
-
-def _connected(host: str, port: int) -> socket:
-    """A socket to send to.
-
-    Raises:
-        OSError: there is no such address.
-    """
-    family: int = AF_UNIX
-    address: Any = host
-    if port:
-        found = getaddrinfo(host, port, type=SOCK_DGRAM)
-        usable = [each for each in found if each[0] in (AF_INET, AF_INET6)]
-        family, address = usable[0][0], usable[0][4]
-    sock = socket(family, SOCK_DGRAM)
-    sock.setblocking(False)
-    try:
-        sock.connect(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock

@@ -15,11 +15,9 @@ import re
 import time
 from dataclasses import dataclass
 from logging.handlers import SysLogHandler
+from socket import gethostname, socket
 
-# By name, before gevent replaces them in a worker by some that wait for its hub.
-from socket import AF_UNIX, SOCK_DGRAM, gaierror, getaddrinfo, gethostname, socket
-from typing import Any
-
+from prefork.datagram import connected
 from prefork.errors import UsageError
 
 _SCHEME = re.compile(r"syslog(?:\+\w+)?:")
@@ -53,13 +51,7 @@ class Syslog:
         Raises:
             OSError: there is nobody, or the name is not known.
         """
-        if self.path:
-            return _connected(AF_UNIX, self.path)
-        try:
-            family, *_, address = getaddrinfo(self.host, self.port, type=SOCK_DGRAM)[0]
-        except gaierror as error:
-            raise OSError(error.errno, error.strerror) from None
-        return _connected(family, address)
+        return connected(self.path, 0) if self.path else connected(self.host, self.port)
 
     def message(self, line: str, severity: int) -> bytes:
         """A line as the daemon wants it. What is longer than 60000 bytes is cut.
@@ -102,13 +94,3 @@ def parse(text: str, setting: str = "") -> Syslog:
         )
     path = "" if match["host"] else match["path"] or _CUSTOMARY
     return Syslog(path, match["bare"] or match["host"] or "", port, _FACILITIES[facility], tag)
-
-
-def _connected(family: int, address: tuple[Any, ...] | str) -> socket:
-    sock = socket(family, SOCK_DGRAM)
-    try:
-        sock.connect(address)
-    except OSError:
-        sock.close()
-        raise
-    return sock

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "prefork"
 # From the bottom up. A file may import from the floors below its own and from its own folder; in
 # a floor of single files, not even from its neighbours unless they are listed here.
 FLOORS = [
-    {"prefork", "prefork.errors"},
+    {"prefork", "prefork.datagram", "prefork.errors"},
     {
         "prefork.cgroups",
         "prefork.finding",
@@ -49,7 +49,7 @@ FLOORS = [
         "prefork.watching",
         "prefork.worker",
     },
-    {"prefork.beside", "prefork.importing"},
+    {"prefork.beside", "prefork.checks", "prefork.importing"},
     {"prefork.cli", "prefork.ctl", "prefork.demo"},
     {"prefork.completion", "prefork.reference"},
     {"prefork.__main__"},
