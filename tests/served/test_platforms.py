@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.clients import Client
 from tests.support.command import launched
-from tests.support.server import PATIENCE, alive, children, eventually, state
+from tests.support.server import PATIENCE, alive, children, eventually, parent, processes, state
 
 PROBE = "tests.apps.probe:app"
 
@@ -35,8 +35,7 @@ CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 
 def zombies(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in listed if state(int(child)) == "Z"]
+    return [process for process in processes() if parent(process) == pid and state(process) == "Z"]
 
 
 @pytest.mark.skipif(not can_unshare(*CONTAINER[1:]), reason="there can't be a PID namespace")

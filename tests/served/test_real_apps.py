@@ -20,7 +20,7 @@ from tests.conftest import Serve
 from tests.support.clients import Answer, Client, UnixClient
 from tests.support.modes import Mode
 from tests.support.nginx import Nginx, needs_nginx
-from tests.support.server import PATIENCE, Server, eventually, open_files
+from tests.support.server import PATIENCE, Server, eventually, open_files, stat
 
 SITES = {
     "flask": "tests.apps.flask_site:app",
@@ -297,7 +297,7 @@ def keep(site: Site, name: str, content: bytes) -> None:
 
 def cpu_ticks(pid: int) -> int:
     """The CPU time that a process has used, in the kernel too: proc(5)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = stat(pid)
     return int(fields[11]) + int(fields[12])
 
 

@@ -195,12 +195,22 @@ def fds(pid: int) -> dict[int, str]:
 
 
 def children(pid: int) -> list[int]:
-    """The pids of the living children of a process."""
-    try:
-        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
-        return []
-    return [int(child) for child in listed if state(int(child)) not in ("Z", "")]
+    """The pids of the living children of a process.
+
+    Its own list of them, /proc/PID/task/TID/children, leaves some out while others exit: proc(5).
+    """
+    return [process for process in processes() if parent(process) == pid and alive(process)]
+
+
+def processes() -> list[int]:
+    """The pids of all processes."""
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]
+
+
+def parent(pid: int) -> int:
+    """The pid of a process's parent; 0 if there is no such process."""
+    fields = stat(pid)
+    return int(fields[1]) if fields else 0
 
 
 def alive(pid: int) -> bool:
@@ -210,10 +220,16 @@ def alive(pid: int) -> bool:
 
 def state(pid: int) -> str:
     """A process's state as proc(5) has it, such as "S" for asleep; empty if there is none."""
+    fields = stat(pid)
+    return fields[0] if fields else ""
+
+
+def stat(pid: int) -> list[str]:
+    """What /proc/PID/stat says from the state on: proc(5); nothing if there is no such process."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return ""
+        return []
 
 
 def at_rest(pids: Iterable[int]) -> bool:
