@@ -87,11 +87,14 @@ class Heads:
         """Remember the fields of a request that has been parsed, if it is seen again.
 
         Args:
-            data: its bytes, and no others.
-            request: what the parser has made of them.
+            data: what has arrived where it began. If it goes on behind the head, with something
+                that the parser may have refused, nothing is remembered.
+            request: what the parser has made of it.
         """
         line, _, fields = data.partition(b"\r\n")
         if not request.http11 or request.body is not None or len(fields) > _LONGEST:
+            return
+        if fields.find(b"\r\n\r\n") + len(b"\r\n\r\n") != len(fields):
             return
         environ = request.environ
         if any(key in environ for key in _TELLING) or not _PLAIN_LINE.fullmatch(line):

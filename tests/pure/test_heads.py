@@ -227,6 +227,13 @@ def test_what_an_app_does_to_an_environ_is_not_learned_with_it() -> None:
 
 # What never is.
 
+
+def test_a_head_before_something_that_is_refused_is_not_learned_with_it() -> None:
+    heads = Heads(LIMITS.line)
+    for _ in range(3):
+        assert see(heads, head() + b"not a request\r\n\r\n") is None
+
+
 NEVER = {
     "body": head(b"Content-Length: 5", line=b"POST / HTTP/1.1") + b"hello",
     "empty body": head(b"Content-Length: 0", line=b"POST / HTTP/1.1"),

@@ -124,6 +124,15 @@ def test_requests_in_one_segment_are_answered_in_order(wire: Wire) -> None:
         assert json.loads(wire.response().body)["QUERY_STRING"] == str(number)
 
 
+def test_what_is_refused_behind_a_request_is_refused_each_time(server: Server) -> None:
+    for _ in range(4):
+        with Wire(server.port) as wire:
+            wire.send(request("GET", "/refused-behind") + b"not a request\r\n\r\n")
+            assert wire.response().status == 200
+            assert wire.response().status == 400
+            wire.assert_closed()
+
+
 def test_a_pipelined_post_takes_its_body_and_no_more(wire: Wire) -> None:
     wire.send(
         request("GET", "/?1")
