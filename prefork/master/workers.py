@@ -23,7 +23,7 @@ from prefork.master.census import count, reason_of
 from prefork.master.connection import Connection
 from prefork.master.dispatch import Books, UnknownLoan
 from prefork.master.failures import Failure, Failures
-from prefork.master.fleet import Fleet, Goal
+from prefork.master.fleet import Fleet
 from prefork.master.hooks import Hooks
 from prefork.master.lending import Lending
 from prefork.master.life import IN_THE_RING, Phase, Worker
@@ -99,8 +99,6 @@ class Workers:
         self._counts = counts
         self._pulse = Pulse()
         self._links: dict[Worker, Link] = {}
-        # Whether the service is about to stop.
-        self._ending = False
         self._steps: dict[type[Any], Callable[[Any], None]] = {
             Spawn: self._spawn,
             Retire: self._retire,
@@ -205,9 +203,7 @@ class Workers:
             link.tell(message, fds)
 
     def announce_end(self) -> None:
-        """From now on readiness is answered with 503, and who wants to leave stays, as the service
-        is about to stop."""
-        self._ending = True
+        """From now on readiness is answered with 503, as the service is about to stop."""
         for link in self._links.values():
             link.row.flags[UNREADY] = 1
 
@@ -219,7 +215,7 @@ class Workers:
 
     def retire(self, slot: int) -> str:
         """Replace the slot's worker, the new one first; why not, if that can't be."""
-        if self._ending or self._fleet.goal is Goal.STOP:
+        if self._fleet.stopping:
             return "the service stops"
         worker = next(
             (each for each in self._fleet.roster.in_the_ring() if each.slot == slot), None
@@ -254,7 +250,7 @@ class Workers:
             _log.error("%s can't be forked: %s", place(step.slot), error.strerror)
             return
         self._links[link.worker] = link
-        link.row.flags[UNREADY] = self._ending
+        link.row.flags[UNREADY] = self._fleet.stopping
         if isinstance(link, WorkerLink):
             self._lending.open(link, process.most_connections(self._settings[step.generation]))
         self._listen(link)
@@ -364,7 +360,7 @@ class Workers:
         link.trouble = report.why
 
     def _leaving(self, link: Link, report: messages.Leaving) -> None:
-        if not self._ending and self._fleet.leave(link.worker, monotonic()):
+        if not self._fleet.stopping and self._fleet.leave(link.worker, monotonic()):
             _log.info("%s %s: it is replaced first", link.worker, report.why)
             link.leaving = True
             self.deadline = 0.0
