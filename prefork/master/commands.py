@@ -36,12 +36,12 @@ class Commands:
 
     def act(self, command: Command) -> None:
         """Do it, or begin to."""
-        self._parts.workers.deadline = 0.0
+        self._parts.workers.look()
         self._acts[command]()
 
     def scale(self, size: int) -> None:
         """Have this many workers from now on."""
-        self._parts.workers.deadline = 0.0
+        self._parts.workers.look()
         before = self._fleet.size
         self._fleet.scale(min(size, MOST_WORKERS))
         _log.info("%d workers wanted", self._fleet.size)
@@ -91,7 +91,7 @@ class Commands:
             self._stop(math.inf)
 
     def _stop(self, seconds: float) -> None:
-        self._parts.workers.deadline = 0.0
+        self._parts.workers.look()
         self._parts.upgrade.give_up()
         self._parts.lending.stop()
         self._fleet.stop(monotonic(), seconds)

@@ -197,7 +197,7 @@ class Master:
 
     def _receive_signals(self) -> None:
         received = self._signals.receive()
-        self._workers.deadline = 0.0
+        self._workers.look()
         # Whatever else goes wrong, no death goes unnoticed.
         for pid, status in self._workers.reap():
             self._upgrade.exited(pid, status)
@@ -224,7 +224,7 @@ class Master:
             self._upgrade.execute(state)
             # We are still here: what has waited for it goes on.
             self._watcher.adopt(settings, monotonic())
-            self._workers.deadline = 0.0
+            self._workers.look()
 
     def _status(self) -> Status:
         """What there is at the moment."""

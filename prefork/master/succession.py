@@ -53,14 +53,14 @@ def take_over(parts: Parts, state: Handover) -> None:
     """
     parts.settings.clear()
     parts.settings[state.fleet.generation] = handover.settings_of(state.settings)
-    books = parts.workers.take_over(state.links)
+    books = parts.workers.take_over(state.links, state.requests)
     parts.fleet.take_over(state.fleet, (link.worker for link in state.links))
     parts.lending.take_over(state.lending, books)
     parts.counts.exits.update(state.counts.exits)
     parts.counts.reloads.update(state.counts.reloads)
     parts.recalled_before = state.counts.recalls
     parts.terminators.take_over(state.terminators, parts.serving())
-    parts.began, parts.workers.requests_before = state.began, state.requests
+    parts.began = state.began
 
 
 def may_upgrade(parts: Parts) -> bool:
