@@ -34,17 +34,11 @@ test: $(VENV)/.test tools ## run the tests
 check: $(VENV)/.check ## lint, check the types, and that the generated files are up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --strict prefork benchmarks
-	$(BIN)/python -m prefork.reference man | diff -u man/prefork.1 -
-	$(BIN)/python -m prefork.reference ctl | diff -u man/preforkctl.1 -
-	$(BIN)/python -m prefork.reference conf | diff -u conf/prefork.toml -
-	$(BIN)/python -m prefork.reference gunicorn | diff -u docs/gunicorn-settings.md -
+	$(BIN)/mypy --strict prefork benchmarks reference
+	$(BIN)/python -m reference --check
 
-docs: $(VENV)/.run ## write the man pages, conf/prefork.toml and docs/gunicorn-settings.md from the tables
-	$(BIN)/python -m prefork.reference man >$(VENV)/man && mv $(VENV)/man man/prefork.1
-	$(BIN)/python -m prefork.reference ctl >$(VENV)/man && mv $(VENV)/man man/preforkctl.1
-	$(BIN)/python -m prefork.reference conf >$(VENV)/conf && mv $(VENV)/conf conf/prefork.toml
-	$(BIN)/python -m prefork.reference gunicorn >$(VENV)/page && mv $(VENV)/page docs/gunicorn-settings.md
+docs: $(VENV)/.run ## write the man pages and what else is generated from the tables
+	$(BIN)/python -m reference
 
 bench: ## measure prefork beside its peers, and rewrite the figures
 	$(PYTHON) -m benchmarks $(ARGS)
