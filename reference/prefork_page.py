@@ -85,7 +85,8 @@ Deploy new code:
 
     kill -HUP "$(cat mysite.pid)"
 
-Where the files of completion are not found, in `~/.bashrc`; zsh and fish likewise:
+bash and fish find the completion of both commands that is installed, where they look for such. Where
+they do not, and in zsh, this is for `~/.bashrc`, or with `zsh` for `~/.zshrc` after compinit:
 
     eval "$(python -m prefork.completion bash)"
 """
