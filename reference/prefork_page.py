@@ -85,8 +85,8 @@ Deploy new code:
 
     kill -HUP "$(cat mysite.pid)"
 
-bash and fish find the completion of both commands that is installed, where they look for such. Where
-they do not, and in zsh, this is for `~/.bashrc`, or with `zsh` for `~/.zshrc` after compinit:
+bash and fish find the completion of both commands that is installed, where they look for such.
+Where they do not, and in zsh, this is for `~/.bashrc`, or with `zsh` for `~/.zshrc` after compinit:
 
     eval "$(python -m prefork.completion bash)"
 """
