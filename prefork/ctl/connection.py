@@ -115,13 +115,13 @@ class Connection:
             raise CtlError(f"{self.path}: the master answers something else")
         return answer
 
-    def status(self) -> Status:
-        """What there is.
+    def status(self, interest: float = 0.0) -> Status:
+        """What there is. With an interest of so many seconds, also how long requests take.
 
         Raises:
             CtlError: it does not answer.
         """
-        return self.ask(GetStatus(), Status)
+        return self.ask(GetStatus(interest=interest), Status)
 
     def _connect(self, path: str) -> None:
         while True:

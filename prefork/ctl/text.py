@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from prefork.ctl import dump
 from prefork.wire.control import Progress, Reloaded, Stacks, Status, WorkerStatus
+from prefork.wire.tally import BOUNDS
 
 COLUMNS = (
     "SLOT",
@@ -127,6 +128,17 @@ def duration(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"
+
+
+def latency(seconds: float | None) -> str:
+    """How long requests take, as far as histograms can tell."""
+    if seconds is None:
+        return "-"
+    if seconds <= BOUNDS[0]:
+        return f"< {BOUNDS[0] * 1000:g} ms"
+    if seconds >= BOUNDS[-1]:
+        return f"> {BOUNDS[-1]:g} s"
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.2g} s"
 
 
 def size(count: int | None) -> str:

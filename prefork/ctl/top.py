@@ -15,13 +15,29 @@ import msgspec
 from prefork.ctl import dump, text
 from prefork.ctl.connection import Connection
 from prefork.ctl.failure import ConnectionLost, Refusal
+from prefork.ctl.latency import WINDOW, Latency
 from prefork.ctl.memory import with_memory
 from prefork.ctl.output import rich_console
 from prefork.ctl.rates import Rates
 from prefork.wire.control import GetStacks, Stacks, Status
 
-COLUMNS = ("SLOT", "PID", "GEN", "STATE", "AGE", "REQ/S", "IN FLIGHT", "CONNS", "MEMORY")
+COLUMNS = (
+    "SLOT",
+    "PID",
+    "GEN",
+    "STATE",
+    "AGE",
+    "REQ/S",
+    "P50",
+    "P99",
+    "IN FLIGHT",
+    "CONNS",
+    "MEMORY",
+)
 SLOW_COLUMNS = ("RUNNING", "SLOT", "REQUEST", "WHERE")
+# The percentiles of latency that are shown, of all and of each worker.
+_PERCENTILES = (50, 95, 99)
+_OF_A_WORKER = (50, 99)
 # So many workers are looked at more closely, of each so many requests are shown.
 _MOST_SLOW = 5
 _MOST_OF_A_WORKER = 3
@@ -43,6 +59,7 @@ class View:
 
     status: Status
     rates: Rates
+    latency: Latency
     slow: list[Slow]
 
     def head(self) -> list[str]:
@@ -55,6 +72,8 @@ class View:
             f"{self.rates.per_second:.1f} requests/s  {sum(known)} in flight  "
             f"{status.connections} connections ({status.parked} parked, {status.waiting} waiting)  "
             f"{serving} of {status.size} workers serve",
+            f"latency in the last {WINDOW:g} s: "
+            + "  ".join(f"p{percent} {self._percentile(percent)}" for percent in _PERCENTILES),
         ]
 
     def rows(self) -> list[list[str]]:
@@ -62,8 +81,29 @@ class View:
         made = []
         for worker, row in zip(self.status.workers, text.rows(self.status), strict=True):
             rate = self.rates.by_pid.get(worker.pid)
-            made.append([*row[:5], "-" if rate is None else f"{rate:.1f}", *row[6:9]])
+            latency = [self._percentile(percent, worker.pid) for percent in _OF_A_WORKER]
+            made.append([*row[:5], "-" if rate is None else f"{rate:.1f}", *latency, *row[6:9]])
         return made
+
+    def _percentile(self, percent: int, pid: int | None = None) -> str:
+        return text.latency(self.latency.percentile(percent, pid))
+
+    def _percentiles(self, pid: int | None = None) -> dict[str, float | None]:
+        return {f"p{percent}": self.latency.percentile(percent, pid) for percent in _PERCENTILES}
+
+    def json(self) -> dict[str, object]:
+        """All of it, for programs."""
+        return {
+            "status": self.status,
+            "requests_per_second": self.rates.per_second,
+            "latency": self._percentiles(),
+            "latency_by_pid": {
+                worker.pid: self._percentiles(worker.pid)
+                for worker in self.status.workers
+                if worker.pid
+            },
+            "slowest": self.slow,
+        }
 
     def slow_rows(self) -> list[list[str]]:
         """The slowest requests, as `SLOW_COLUMNS` has them."""
@@ -87,12 +127,12 @@ def top(connect: Callable[[], Connection], options: argparse.Namespace) -> None:
         CtlError: the master is not there, or not any more.
     """
     connection = connect()
-    rates = Rates()
+    rates, latency = Rates(), Latency()
     count = 0
     with _screen(options.json) as show:
         while True:
             try:
-                view = _look(connection, rates)
+                view = _look(connection, rates, latency, max(WINDOW, 2 * options.interval))
             except ConnectionLost:
                 connection = connect()  # it may have upgraded itself
                 continue
@@ -103,11 +143,13 @@ def top(connect: Callable[[], Connection], options: argparse.Namespace) -> None:
             time.sleep(options.interval)
 
 
-def _look(connection: Connection, rates: Rates) -> View:
-    status = connection.status()
+def _look(connection: Connection, rates: Rates, latency: Latency, interest: float) -> View:
+    """Look once, and say for how many seconds we will be interested in more."""
+    status = connection.status(interest)
     rates.look(status, monotonic())
+    latency.look(status.durations or {}, monotonic())
     running = sorted(rates.running.items(), key=lambda item: -item[1])[:_MOST_SLOW]
-    return View(with_memory(status), rates, _closely(connection, dict(running)))
+    return View(with_memory(status), rates, latency, _closely(connection, dict(running)))
 
 
 def _closely(connection: Connection, running: dict[int, float]) -> list[Slow]:
@@ -145,12 +187,7 @@ def _screen(json: bool) -> Iterator[Show]:
 
 
 def _show_json(view: View) -> None:
-    said = {
-        "status": view.status,
-        "requests_per_second": view.rates.per_second,
-        "slowest": view.slow,
-    }
-    sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+    sys.stdout.buffer.write(msgspec.json.encode(view.json()) + b"\n")
     sys.stdout.flush()
 
 

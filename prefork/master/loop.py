@@ -69,7 +69,7 @@ class Master:
         self._upgrade = parts.upgrade
         self._commands = Commands(parts)
         self._steering = Steering(
-            parts.fleet, parts.workers, parts.reloads, self._status, self._commands
+            parts.fleet, parts.workers, parts.reloads, self._status, parts.counting, self._commands
         )
         self._control = Control(parts.poller, door, self._steering.handle, self._steering.ended)
         self._signals = signals

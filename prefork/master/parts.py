@@ -12,6 +12,7 @@ from prefork.log import Logs
 from prefork.master import census
 from prefork.master.arrivals import Arrivals
 from prefork.master.births import Births
+from prefork.master.counting import Counting
 from prefork.master.failures import Failures
 from prefork.master.fleet import Fleet
 from prefork.master.hooks import Hooks
@@ -119,6 +120,7 @@ class Parts:
         )
 
         # Those who look.
+        self.counting = Counting(self.workers, board)
         self.observer = Observer(metrics, settings, board, logs, self.facts, disown)
         self.snapshots = Snapshots(
             fleet, self.workers, self.lending, failures, addresses, by_workers

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+import msgspec
+
 from prefork.master.commands import Commands
 from prefork.master.control import ControlClient
+from prefork.master.counting import Counting
 from prefork.master.dumps import Dumps
 from prefork.master.fleet import Fleet, Goal
 from prefork.master.link import Link
@@ -35,6 +38,7 @@ class Steering:
         fleet, workers: what is steered.
         reloads: who waits for them.
         status: tells what there is.
+        counting: tells how long requests take.
         commands: what a signal can do as well.
     """
 
@@ -44,12 +48,14 @@ class Steering:
         workers: Workers,
         reloads: Reloads,
         status: Callable[[], Status],
+        counting: Counting,
         commands: Commands,
     ) -> None:
         self._fleet = fleet
         self._workers = workers
         self._reloads = reloads
         self._status = status
+        self._counting = counting
         self._commands = commands
         self._dumps = Dumps()
         # The status as it was told last, and when.
@@ -68,11 +74,12 @@ class Steering:
     @property
     def deadline(self) -> float:
         """When `expire` is to be called next."""
-        return self._dumps.deadline
+        return min(self._dumps.deadline, self._counting.deadline)
 
     def expire(self, now: float) -> None:
         """Do what is due by now."""
         self._dumps.expire(now)
+        self._counting.expire(now)
         self._reloads.settle()
 
     def handle(self, client: ControlClient, request: Request) -> None:
@@ -90,6 +97,10 @@ class Steering:
 
     def _get_status(self, client: ControlClient, request: control.GetStatus) -> None:
         now = monotonic()
+        if request.interest:
+            durations = self._counting.durations(now, request.interest)
+            client.tell(msgspec.structs.replace(self._status(), durations=durations))
+            return
         if now - self._told_at > _FRESH_SECONDS:
             self._told, self._told_at = control.encode(self._status()), now
         client.tell_line(self._told)

@@ -44,6 +44,7 @@ RECALLED = 2  # the master has taken loans back that the worker does not know of
 WANTED = 3  # the worker is to say `Room` when it can begin a request again
 ALONE = 4  # there is no other worker to give connections to
 UNREADY = 5  # the service is about to stop: readiness answers 503
+COUNTED = 6  # somebody wants to know how long requests take
 
 
 class LoanState(IntEnum):

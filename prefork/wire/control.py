@@ -7,10 +7,15 @@ that is waited for, `Progress`, and for `GetStacks` as many `Stacks` as there ar
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 # Bytes of a request, with the end of its line.
 LONGEST_REQUEST = 4096
+# Seconds.
+MOST_INTEREST = 3600.0
 
 
 class _Request(
@@ -24,7 +29,10 @@ class _Request(
 
 
 class GetStatus(_Request, frozen=True, tag="status"):
-    """What there is, and what it does: `Status`."""
+    """What there is, and what it does: `Status`. With an `interest`, also how long requests take:
+    that is counted from now on for so many seconds."""
+
+    interest: Annotated[float, Meta(ge=0, le=MOST_INTEREST)] = 0.0
 
 
 class Reload(_Request, frozen=True, tag="reload"):
@@ -107,7 +115,9 @@ class Status(_Answer, frozen=True, tag="status"):
     `state` is "starting", "serving", "reloading", "upgrading" or "stopping"; `uptime` is in
     seconds. `requests` are those that all workers have begun so far, also the ones that are gone.
     `connections` are all there are; `parked` ones wait in the master for their next request,
-    `waiting` ones for a worker.
+    `waiting` ones for a worker. `durations` are told to those who have an interest: how many
+    requests have ended since there is one, by the pid of their worker, 0 for those that are no
+    more: up to each of `tally.BOUNDS` seconds, and longer.
     """
 
     pid: int
@@ -123,6 +133,7 @@ class Status(_Answer, frozen=True, tag="status"):
     parked: int
     waiting: int
     workers: list[WorkerStatus]
+    durations: dict[int, list[int]] | None = None
 
 
 class Stacks(_Answer, frozen=True, tag="stacks"):

@@ -199,7 +199,7 @@ class Connection(SocketTransport):
         engine = self._engine
         # Waits that begin now must not be charged with the time that the app took.
         engine.clock = now = monotonic()
-        if engine.timed:
+        if exchange.began:
             self._record(exchange, now - exchange.began)
         if not exchange.complete:
             self._break_off(exchange)

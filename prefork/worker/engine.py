@@ -17,7 +17,7 @@ from time import monotonic
 from types import TracebackType
 
 from prefork.crowding import TURNED_AWAY
-from prefork.wire.board import RETIRING, WANTED, Board, LoanState, Row
+from prefork.wire.board import COUNTED, RETIRING, WANTED, Board, LoanState, Row
 from prefork.wire.gate import Gate
 from prefork.wire.messages import Closed, Loan, Released, Report, Returned, Room
 from prefork.wire.recall import is_recalled, to_drop
@@ -70,11 +70,11 @@ class Engine:
         self.alone = alone
         self.keeps_alive = service.keeps_alive
         self.access = service.access
-        # Where exchanges are counted, if anybody wants to know.
+        # Where exchanges are counted, while anybody wants to know; and whether it has to be known
+        # when requests began.
         self.tally = row.tally if service.counted else None
-        self.statsd = service.statsd
-        # Whether it has to be known when requests began.
         self.timed = service.timed
+        self.statsd = service.statsd
         self.request_timeout = service.request_timeout
         self.leave = leave
         # Monotonic seconds, as of the last request or check: good enough for patience.
@@ -90,6 +90,7 @@ class Engine:
         self._entrances = service.entrances
         self._patience = service.patience
         self._quota = service.quota
+        self._service = service
         self._states = board.loans
         self._row = row
         self._report = report
@@ -313,10 +314,16 @@ class Engine:
             if overdue and connection.fd >= 0:
                 connection.expire()
         self._lingering.expire(now)
+        self._count_if_wanted()
         if self.statsd is not None:
             self.statsd.flush()
         if self.request_timeout != math.inf:
             self.kind.give_up(self._connections.values(), now)
+
+    def _count_if_wanted(self) -> None:
+        counted = self._service.counted or bool(self.flags[COUNTED])
+        self.tally = self._row.tally if counted else None
+        self.timed = self._service.timed or counted
 
     def _on_error(
         self,

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefork.ctl import dump, text
+from prefork.ctl.latency import Latency, estimate
 from prefork.ctl.rates import Rates
 from prefork.wire.control import (
     Progress,
@@ -19,6 +20,7 @@ from prefork.wire.control import (
     decode_request,
     encode,
 )
+from prefork.wire.tally import BOUNDS
 
 
 def a_status(requests: dict[int, int], in_flight: int | None = 0) -> Status:
@@ -142,6 +144,73 @@ def test_a_request_runs_as_long_as_its_worker_begins_no_other_one() -> None:
     rates.look(a_status({1: 2}, in_flight=0), 15.0)
     rates.look(a_status({1: 2}, in_flight=None), 16.0)
     assert rates.running == {}
+
+
+# Latency: what is asked for is of the last ten seconds, and as fine as the buckets.
+
+
+def ended(**counts: int) -> list[int]:
+    """A histogram: counts by the upper bound of a bucket, in milliseconds, `inf` for the last."""
+    bounds = [*(f"ms{bound * 1000:g}".replace(".", "_") for bound in BOUNDS), "longer"]
+    assert set(counts) <= set(bounds)
+    return [counts.get(bound, 0) for bound in bounds]
+
+
+@pytest.mark.parametrize(
+    ("histogram", "percent", "seconds"),
+    [
+        (ended(), 50, None),
+        (ended(ms0_5=100), 50, 0.00025),
+        (ended(ms50=100), 50, 0.0375),
+        (ended(ms50=100), 100, 0.05),
+        (ended(ms50=99, ms1000=1), 99, 0.05),
+        (ended(ms50=98, ms1000=2), 99, 0.75),
+        (ended(ms1=50, longer=50), 50, 0.001),
+        (ended(ms1=50, longer=50), 51, 10.0),
+    ],
+)
+def test_a_percentile_lies_within_its_bucket(
+    histogram: list[int], percent: float, seconds: float | None
+) -> None:
+    assert estimate(percent, histogram) == (seconds and pytest.approx(seconds))
+
+
+def test_latency_is_of_what_has_ended_within_ten_seconds() -> None:
+    latency = Latency()
+    latency.look({0: ended(), 7: ended(ms1=1000)}, 100.0)
+    assert latency.percentile(50) is None
+    latency.look({0: ended(), 7: ended(ms1=1000, ms100=10)}, 105.0)
+    assert latency.percentile(50) == pytest.approx(0.075)
+    latency.look({0: ended(), 7: ended(ms1=1000, ms100=10, ms500=1)}, 114.0)
+    assert latency.percentile(100) == 0.5
+    assert latency.percentile(1) == pytest.approx(0.05, rel=0.2)
+    latency.look({0: ended(), 7: ended(ms1=1000, ms100=10, ms500=2)}, 116.0)
+    assert latency.percentile(1) == pytest.approx(0.25, rel=0.1), "those of 105.0 are old now"
+
+
+def test_a_worker_that_dies_takes_no_request_out_of_the_latency_of_all() -> None:
+    latency = Latency()
+    latency.look({0: ended(), 7: ended(ms1=10)}, 1.0)
+    latency.look({0: ended(ms1=10, ms50=5), 8: ended(ms100=3)}, 2.0)
+    assert latency.percentile(5 / 8 * 100) == pytest.approx(0.05)
+    assert latency.percentile(100, pid=8) == 0.1
+    assert latency.percentile(50, pid=7) is None
+    assert latency.percentile(50, pid=9) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, "-"),
+        (0.0003, "< 0.5 ms"),
+        (0.00123, "1.23 ms"),
+        (0.25, "250 ms"),
+        (2.25, "2.2 s"),
+        (10.0, "> 10 s"),
+    ],
+)
+def test_latency_in_words(seconds: float | None, words: str) -> None:
+    assert text.latency(seconds) == words
 
 
 # Dumps.

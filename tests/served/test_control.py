@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ from tests.conftest import Serve
 from tests.support.clients import Load
 from tests.support.command import as_nobody
 from tests.support.ctl import AS_NOBODY, begin, ctl, end, environ, on_a_terminal, runtime
-from tests.support.mix import APP, fast
+from tests.support.mix import APP, fast, slow
 from tests.support.modes import Mode
 from tests.support.server import PATIENCE, Server, at_rest, eventually, fds
 
@@ -97,6 +98,43 @@ def test_stacks_tell_which_request_is_where(
     assert first["status"]["pid"] == server.pid
     held.unlink()
     thread.join()
+
+
+@pytest.mark.parametrize("metrics", [False, True])
+def test_top_tells_how_long_requests_take_while_it_looks(
+    serve: Serve, runtime: Path, kind: Mode, metrics: bool
+) -> None:
+    more = {"metrics_bind": "127.0.0.1:0"} if metrics else {}
+    server = serve(APP, environ=environ(runtime), workers=2, **kind.settings, **more)
+    with Load(server.client, [slow], clients=4):
+        views = ctl(runtime, "top", "--count", "5", "--interval", "1", "--json").objects
+    assert views[0]["latency"] == {"p50": None, "p95": None, "p99": None}
+    latency = views[-1]["latency"]
+    assert 0.05 <= latency["p50"] <= latency["p95"] <= latency["p99"] < 5
+    assert set(views[-1]["latency_by_pid"]) == {str(pid) for pid in server.workers().values()}
+    assert sum(map(sum, views[-1]["status"]["durations"].values())) > 4
+    assert server.stop() == 0
+
+
+def test_requests_are_counted_while_somebody_looks_and_not_before(
+    serve: Serve, runtime: Path
+) -> None:
+    client = serve(APP, environ=environ(runtime), workers=1).client()
+    client.ask("/")
+    looking = begin(runtime, "top", "--json", "--interval", "0.2")
+    assert looking.stdout is not None
+    assert counted(looking.stdout.readline()) == 0
+    eventually(
+        lambda: client.ask("/").status == 200 and counted(looking.stdout.readline()),
+        "requests to be counted",
+    )
+    looking.kill()
+    looking.wait(PATIENCE)
+
+
+def counted(view: str) -> int:
+    """How many requests top knows of."""
+    return sum(map(sum, json.loads(view)["status"]["durations"].values()))
 
 
 @pytest.mark.parametrize("first", ["", "import sys; sys.modules['rich'] = None; "])
