@@ -7,14 +7,12 @@ process, thread or greenlet the app runs, is the worker's affair.
 from __future__ import annotations
 
 import logging
-import sys
-from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from http import HTTPStatus
 from io import BytesIO
-from types import TracebackType
-from typing import IO, Any, Protocol
+from types import FrameType, TracebackType
+from typing import Any, Protocol
 
 from prefork.errors import HTTPError, RequestTimeout
 from prefork.http.body import Stream
@@ -23,7 +21,6 @@ from prefork.http.request import Request
 from prefork.http.request_id import REQUEST_ID
 from prefork.http.response import (
     LAST_CHUNK,
-    SERVER,
     STATUS_LINES,
     Framing,
     StatusLine,
@@ -32,8 +29,6 @@ from prefork.http.response import (
     early_hints,
     error_response,
 )
-from prefork.wire.identity import WorkerId
-from prefork.wire.introduction import Secure
 
 Headers = list[tuple[str, str]]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
@@ -73,78 +68,6 @@ class Transport(Protocol):
         Raises:
             Disconnected: it can't be done.
         """
-
-
-def environ_template(
-    *, scheme: str, errors: IO[str], multithread: bool, server: tuple[str, str], worker: WorkerId
-) -> dict[str, Any]:
-    """What the environ of each request begins with: PEP 3333, "environ Variables".
-
-    Args:
-        scheme: "http" or "https".
-        errors: `wsgi.errors`.
-        multithread: whether another thread of the process may call the app meanwhile.
-        server: SERVER_NAME and SERVER_PORT.
-        worker: who serves, which the app finds as `prefork.slot` and `prefork.generation`.
-    """
-    name, port = server
-    return {
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scheme,
-        "wsgi.errors": errors,
-        "wsgi.multithread": multithread,
-        # Even a single worker runs beside its replacement for a while.
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
-        "wsgi.file_wrapper": FileWrapper,
-        "wsgi.early_hints": _early_hints,
-        "wsgi.input_terminated": True,
-        "SERVER_SOFTWARE": SERVER,
-        "SERVER_NAME": name,
-        "SERVER_PORT": port,
-        "SCRIPT_NAME": "",
-        "prefork.slot": worker.slot,
-        "prefork.generation": worker.generation,
-    }
-
-
-def _early_hints(headers: Headers) -> None:
-    """`wsgi.early_hints`: tell the client some fields of the response before it is made (103).
-
-    It does nothing where no exchange has called the caller, as in a thread that the app has begun.
-    """
-    # The same for all requests, which so cost nothing more: whose it is tells the stack. One that
-    # knew its exchange would make a cycle of each request and its environ, too.
-    frame = sys._getframe()
-    while frame.f_code is not Exchange.run.__code__:
-        if frame.f_back is None:
-            return
-        frame = frame.f_back
-    exchange: Exchange = frame.f_locals["self"]
-    exchange.send_early_hints(headers)
-
-
-def secure_variables(secure: Secure) -> dict[str, Any]:
-    """What is said of TLS, in the names of Apache's mod_ssl; what is not known is left out."""
-    certificate = secure.client_certificate
-    told = {
-        "SSL_PROTOCOL": secure.protocol,
-        "SSL_CIPHER": secure.cipher,
-        "SSL_TLS_SNI": secure.server_name,
-        "SSL_CLIENT_VERIFY": "SUCCESS" if secure.verified else "NONE",
-        "SSL_CLIENT_S_DN_CN": secure.client_name,
-        "SSL_CLIENT_CERT": _pem(certificate) if certificate else "",
-    }
-    # Text of PEP 3333: each character stands for a byte.
-    known = {key: value.encode().decode("latin-1") for key, value in told.items() if value}
-    return {"wsgi.url_scheme": "https", "HTTPS": "on", **known}
-
-
-def _pem(certificate: bytes) -> str:
-    """A certificate as text: RFC 7468, section 5."""
-    lines = b64encode(certificate).decode()
-    parts = [lines[at : at + 64] for at in range(0, len(lines), 64)]
-    return "\n".join(["-----BEGIN CERTIFICATE-----", *parts, "-----END CERTIFICATE-----", ""])
 
 
 class Exchange:
@@ -404,6 +327,15 @@ class Exchange:
         environ = self.request.environ
         what = f"{environ.get('REQUEST_METHOD', '-')} {environ.get('RAW_URI', '-')}"
         return f"{what} id={self.request_id}" if REQUEST_ID in environ else what
+
+
+def exchanges_on(frame: FrameType | None) -> Iterator[Exchange]:
+    """Those for which the app has been called on this stack, the innermost first. It stands there,
+    so nobody has to note it for each request."""
+    while frame is not None:
+        if frame.f_code is Exchange.run.__code__:
+            yield frame.f_locals["self"]
+        frame = frame.f_back
 
 
 def _as_bytes(data: object) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefork.accesslog import AccessLogger, names_request_id
+from prefork.environ import environ_template, secure_variables
 from prefork.http.heads import Heads
 from prefork.http.request import Limits, RequestParser
 from prefork.http.request_id import RequestIds
@@ -17,7 +18,6 @@ from prefork.wire.assignment import Assignment
 from prefork.wire.introduction import Secure
 from prefork.worker.kind import Kind
 from prefork.worker.transport import Waiting
-from prefork.wsgi import environ_template, secure_variables
 
 
 class Entrance:

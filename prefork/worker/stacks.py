@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from prefork.signals import DUMP_STACKS
-from prefork.wsgi import Exchange
+from prefork.wsgi import Exchange, exchanges_on
 
 
 def dump_more(fd: int, more: Callable[[], str]) -> None:
@@ -41,9 +41,5 @@ def requests() -> str:
 
 def _all() -> Iterator[tuple[int, Exchange]]:
     for thread, innermost in sys._current_frames().items():
-        frame: FrameType | None = innermost
-        while frame is not None:
-            # Nobody has to note it for each request: it stands on the stack.
-            if frame.f_code is Exchange.run.__code__:
-                yield thread, frame.f_locals["self"]
-            frame = frame.f_back
+        for exchange in exchanges_on(innermost):
+            yield thread, exchange

@@ -42,6 +42,7 @@ FLOORS = [
     {"prefork.wire"},
     {"prefork.wsgi"},
     {"prefork.accesslog"},
+    {"prefork.environ"},
     {
         "prefork.master",
         "prefork.metrics",
@@ -84,6 +85,7 @@ PURE = [
     "http/memo.py",
     "http/request.py",
     "http/response.py",
+    "environ.py",
     "wsgi.py",
 ]
 IMPURE_MODULES = {"os", "socket", "select", "signal", "subprocess", "threading", "selectors"}
