@@ -8,9 +8,10 @@ from typing import IO, Any
 
 from prefork.http.files import FileWrapper
 from prefork.http.response import SERVER
+from prefork.responding import Headers
 from prefork.wire.identity import WorkerId
 from prefork.wire.introduction import Secure
-from prefork.wsgi import Headers, exchanges_on
+from prefork.wsgi import exchanges_on
 
 
 def environ_template(

@@ -25,6 +25,7 @@ from prefork.errors import RequestTimeout
 from prefork.http.body import Stream
 from prefork.http.request import Request
 from prefork.http.response import CONTINUE
+from prefork.responding import Disconnected
 from prefork.wire.board import LoanState
 from prefork.worker.concurrent import ConcurrentConnection
 from prefork.worker.connection import RECEIVE_SIZE, Connection
@@ -32,7 +33,7 @@ from prefork.worker.kind import ErrorHandler
 from prefork.worker.outbound import Outbound
 from prefork.worker.stacks import dump_more, requests
 from prefork.worker.transport import HIGH_WATER, Waiting
-from prefork.wsgi import App, Disconnected, Exchange
+from prefork.wsgi import App, Exchange
 
 if TYPE_CHECKING:
     from prefork.worker.engine import Engine

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from prefork.errors import HTTPError
 from prefork.http.files import Extent
+from prefork.responding import Disconnected
 from prefork.worker.concurrent import ConcurrentConnection
 from prefork.worker.outbound import FilePart
 from prefork.worker.transport import HIGH_WATER, RESPONDING, Waiting
-from prefork.wsgi import Disconnected
 
 if TYPE_CHECKING:
     from prefork.worker.engine import Engine

@@ -31,12 +31,13 @@ from typing import TYPE_CHECKING, Any
 
 from gevent.libev.corecext import loop as Loop  # noqa: N812
 
+from prefork.responding import Disconnected
 from prefork.wire.board import ALONE, BUSY, WANTED
 from prefork.worker.connection import Connection
 from prefork.worker.kind import ErrorHandler
 from prefork.worker.outbound import FilePart
 from prefork.worker.relay import Relay, ThreadConnection
-from prefork.wsgi import App, Disconnected, Exchange
+from prefork.wsgi import App, Exchange
 
 if TYPE_CHECKING:
     from prefork.worker.engine import Engine

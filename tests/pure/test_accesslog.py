@@ -22,8 +22,9 @@ from prefork.errors import UsageError
 from prefork.http.body import Body
 from prefork.http.request import Limits, RequestParser
 from prefork.log import LogFile
+from prefork.responding import Disconnected
 from prefork.settings import ACCESS_LOG_FORMAT
-from prefork.wsgi import Disconnected, Exchange
+from prefork.wsgi import Exchange
 
 LIMITS = Limits(line=8190, fields=100, field_size=8190, body=0)
 ATOMS = "hlutrmUqHsBbfaTDMLp"

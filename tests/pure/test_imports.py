@@ -40,6 +40,7 @@ FLOORS = [
         "prefork.http",
     },
     {"prefork.wire"},
+    {"prefork.responding"},
     {"prefork.wsgi"},
     {"prefork.accesslog"},
     {"prefork.environ"},
@@ -86,6 +87,7 @@ PURE = [
     "http/request.py",
     "http/response.py",
     "environ.py",
+    "responding.py",
     "wsgi.py",
 ]
 IMPURE_MODULES = {"os", "socket", "select", "signal", "subprocess", "threading", "selectors"}
