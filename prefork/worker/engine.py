@@ -19,17 +19,16 @@ from types import TracebackType
 from prefork.crowding import TURNED_AWAY
 from prefork.wire.board import RETIRING, WANTED, Board, LoanState, Row
 from prefork.wire.gate import Gate
-from prefork.wire.messages import Closed, Loan, Released, Report, Returned, Room
+from prefork.wire.messages import Loan, Report, Room
 from prefork.wire.recall import is_recalled, to_drop
 from prefork.worker.connection import Connection
 from prefork.worker.lingering import Lingering, reset_on_close, shut_down, shut_down_if_quiet
+from prefork.worker.reports import Reports
 from prefork.worker.service import Service
 from prefork.worker.transport import SocketTransport, Waiting
 
 # Clients' patience is checked at least this often, in seconds.
 _CHECK_SECONDS = 1.0
-# So many ids at most are reported in one packet.
-_REPORT_SIZE = 2000
 
 _CLOSED, _RESPONDING = int(LoanState.CLOSED), int(LoanState.RESPONDING)
 
@@ -95,10 +94,8 @@ class Engine:
         self._report = report
         self._on_empty = on_empty
         self._connections: dict[int, Connection] = {}  # by fd
-        self._lingering = Lingering(self.loop, self._flush_later)
-        self._closed: list[int] = []
-        self._released: list[int] = []
-        self._flush_due = False
+        self._reports = Reports(self.loop, report, self._reported)
+        self._lingering = Lingering(self.loop, self._reports.flush_later)
         service.kind.watch_errors(self._on_error)
         self._epoll = epoll.fromfd(self.loop.fileno())
         waits = [seconds / 4 for seconds in (*service.patience.values(), service.request_timeout)]
@@ -121,8 +118,7 @@ class Engine:
             return
         if is_recalled(self._states, loan.id):
             close_fd(fd)
-            self._released.append(loan.id)
-            self._flush_later()
+            self._reports.released([loan.id])
             return
         entrance = self._entrances[loan.listener]
         if loan.secure is not None:
@@ -172,13 +168,7 @@ class Engine:
 
     def flush(self) -> None:
         """Report what has ended since the last time."""
-        self._flush_due = False
-        closed, self._closed = self._closed, []
-        released, self._released = self._released, []
-        self._report_loans(Closed, closed)
-        self._report_loans(Released, released)
-        if self.flags[RETIRING] and self.empty:
-            self._on_empty()
+        self._reports.flush()
 
     def disown(self) -> None:
         """In a forked child: close the connections, which would not end as long as it had them too.
@@ -222,8 +212,7 @@ class Engine:
                 # Not when the master hears of it: that may be a request later.
                 shut_down(fd, SHUT_WR)
             close_fd(fd)
-            self._closed.append(connection.key)
-            self._flush_later()
+            self._reports.closed(connection.key)
         if self.on_room is not None:
             self.made_room()
 
@@ -238,12 +227,12 @@ class Engine:
     def obey_recall(self) -> None:
         """Drop what the master has taken back while the app ran, without a word to the clients."""
         lent = {each.key: each for each in self._connections.values() if not each.pinned}
-        for loan in to_drop(self.flags, self._states, lent):
+        loans = to_drop(self.flags, self._states, lent)
+        for loan in loans:
             connection = lent[loan]
             del self._connections[connection.fd]
             close_fd(connection.release())
-            self._released.append(loan)
-        self._flush_later()
+        self._reports.released(loans)
 
     def report_room(self) -> None:
         """Tell the master, which has asked for it, that a request can be begun."""
@@ -278,27 +267,18 @@ class Engine:
                 reset_on_close(fd)
             close_fd(fd)
         if self.flags[RETIRING]:
-            self._flush_later()
+            self._reports.flush_later()
 
     def _give_back(self, connections: list[Connection]) -> None:
-        """Reported at once: until then they wait for nobody."""
         for connection in connections:
             del self._connections[connection.fd]
             close_fd(connection.give_back())
-        self._report_loans(Returned, [connection.key for connection in connections])
-        self._flush_later()
+        self._reports.returned([connection.key for connection in connections])
 
-    def _report_loans(
-        self, report: type[Closed] | type[Returned] | type[Released], loans: list[int]
-    ) -> None:
-        for start in range(0, len(loans), _REPORT_SIZE):
-            self._report(report(loans[start : start + _REPORT_SIZE]))
-
-    def _flush_later(self) -> None:
-        """At the end of this turn of the loop, once."""
-        if not self._flush_due:
-            self._flush_due = True
-            self.loop.run_callback(self.flush)
+    def _reported(self) -> None:
+        """The master knows of all that has ended."""
+        if self.flags[RETIRING] and self.empty:
+            self._on_empty()
 
     def _idle(self) -> list[Connection]:
         return [connection for connection in self._connections.values() if connection.idle]
