@@ -4,12 +4,7 @@ The loop's thread receives and sends; the others only run the app. What they wan
 they are done with, they put into a queue, and wake the loop: libev's async watcher is the only one
 that may be touched from another thread.
 
-To wake a thread, and to be woken by it, is dear, for the kernel and for the interpreter's lock:
-more than a small request. So while the app is quick, the loop lends a thread its *helm* for the
-rest of a turn: this one reads, runs and answers one request after the other, in the loop's stead,
-while the loop waits. Whoever has the helm may touch connections and watchers; the app runs without
-it. A request that takes longer costs no more than that wait: the loop takes the helm back, and has
-other threads do what is left.
+While the app is quick, the loop lends a thread its *helm* for the rest of a turn (helm.py).
 
 A request is not read before a thread is free for it: on the connection of a worker that is full
 it still belongs to whoever has room. If no thread becomes free for a while, the connections go
@@ -34,6 +29,7 @@ from gevent.libev.corecext import loop as Loop  # noqa: N812
 from prefork.responding import Disconnected
 from prefork.wire.board import ALONE, BUSY, WANTED
 from prefork.worker.connection import Connection
+from prefork.worker.helm import Helm
 from prefork.worker.kind import ErrorHandler
 from prefork.worker.outbound import FilePart
 from prefork.worker.relay import Relay, ThreadConnection
@@ -47,8 +43,6 @@ TICK_SECONDS = 0.015
 # The app is quick while requests take less than this, in seconds: many times what it costs to have
 # another thread begin one.
 _QUICK_SECONDS = 0.0005
-# The loop waits for so many seconds for the thread at the helm to begin another request.
-_PATIENCE = 0.002
 
 _log = logging.getLogger("prefork.worker")
 
@@ -80,14 +74,7 @@ class Threads:
         self._begun_before = 0
         # Whether the last request was done soon.
         self._quick = False
-        # Held by whoever stands for the loop; which thread that is, if not the loop's own, by what
-        # wakes it; what tells the loop that it is over, and what has failed meanwhile.
-        self._helm = threading.Lock()
-        self._helm.acquire()
-        self._deputy: threading.Lock | None = None
-        self._bell = threading.Lock()
-        self._bell.acquire()
-        self._failure: Exception | None = None
+        self._helm = Helm()
         self._wake = self.loop.async_()
         self._wake.start(self._take_over)
         self._end_of_turn = self.loop.prepare()
@@ -185,7 +172,7 @@ class Threads:
         """Have the loop send this."""
         self._done.append((relay, data, more))
         # In this order: whoever stands for the loop looks again after it has ceased to.
-        if self._deputy is None:
+        if self._helm.deputy is None:
             self._wake.send()
 
     def _work(self, app: App) -> None:
@@ -196,14 +183,14 @@ class Threads:
             exchange = self._take()
             if exchange is None:
                 self._sleep(alarm)
-                if self._deputy is alarm:
+                if self._helm.deputy is alarm:
                     self._stand_in(alarm, app)
                 continue
             if self._requests:
                 self._wake_another()
             self._run(exchange, app)
             del exchange  # with the body of its request, for as long as there is no other
-            if self._deputy is None:
+            if self._helm.deputy is None:
                 self._wake.send()
 
     def _take(self) -> Exchange | None:
@@ -241,28 +228,18 @@ class Threads:
 
     def _stand_in(self, me: threading.Lock, app: App) -> None:
         """Have the helm for as long as requests are quick, and the loop does not take it back."""
-        while self._has_helm(me):
+        while self._helm.take(me):
             try:
                 exchange = self._next_request()
             except Exception as error:  # noqa: BLE001  an error of ours is the loop's to handle
-                self._failure, exchange = error, None
+                self._helm.failure, exchange = error, None
             if exchange is None:
-                self._deputy = None
-                self._bell.release()
-                self._helm.release()
+                self._helm.give_back()
                 return
-            self._helm.release()
+            self._helm.let_go()
             self._run(exchange, app)
             del exchange
         self._wake.send()
-
-    def _has_helm(self, me: threading.Lock) -> bool:
-        if not self._helm.acquire(False):
-            return False
-        if self._deputy is not me:
-            self._helm.release()
-            return False
-        return True
 
     def _next_request(self) -> Exchange | None:
         """At the helm: see to what is done, then to what has arrived, up to the next request."""
@@ -287,23 +264,11 @@ class Threads:
             self._wake_another()
 
     def _lend_helm(self) -> None:
-        """Have a thread stand in for the loop, until it is done, or in a request for too long."""
-        self._deputy = alarm = self._asleep.pop()
-        self._helm.release()
-        alarm.release()
-        begun = -1
-        while not (rung := self._bell.acquire(timeout=_PATIENCE)) and begun != self._counters[0]:
-            begun = self._counters[0]
-        self._helm.acquire()
-        if self._deputy is not None:
-            self._deputy = None
+        """Have a thread stand in for the loop for a while."""
+        if not self._helm.lend(self._asleep.pop(), self._counters):
             self._quick = False
-        elif not rung:
-            self._bell.acquire()  # it was rung just now
         self._take_over()
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
+        self._helm.check()
 
     def _take_over(self) -> None:
         """See to what the threads have handed over, and use the room that there is then."""
