@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from prefork.errors import HTTPError
 from prefork.http import forwarded, response
-from prefork.http.request import Phase, Request, RequestParser
+from prefork.http.parser import RequestParser
+from prefork.http.request import Phase, Request
 from prefork.responding import Disconnected
 from prefork.wire.board import RETIRING
 from prefork.worker.offer import Offer

@@ -9,7 +9,8 @@ from typing import Any
 from prefork.accesslog import AccessLogger, names_request_id
 from prefork.environ import environ_template, secure_variables
 from prefork.http.heads import Heads
-from prefork.http.request import Limits, RequestParser
+from prefork.http.parser import RequestParser
+from prefork.http.request import Limits
 from prefork.http.request_id import RequestIds
 from prefork.networks import Networks
 from prefork.settings import idle_timeout, request_timeout, standstill_timeout

@@ -84,6 +84,8 @@ PURE = [
     "http/heads.py",
     "http/line.py",
     "http/memo.py",
+    "http/message.py",
+    "http/parser.py",
     "http/request.py",
     "http/response.py",
     "environ.py",
