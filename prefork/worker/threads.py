@@ -22,24 +22,22 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gevent.libev.corecext import loop as Loop  # noqa: N812
 
-from prefork.responding import Disconnected
-from prefork.wire.board import ALONE, BUSY, WANTED
+from prefork.wire.board import BUSY, WANTED
 from prefork.worker.connection import Connection
 from prefork.worker.helm import Helm
 from prefork.worker.kind import ErrorHandler
 from prefork.worker.outbound import FilePart
+from prefork.worker.postponed import Postponed
 from prefork.worker.relay import Relay, ThreadConnection
 from prefork.wsgi import App, Exchange
 
 if TYPE_CHECKING:
     from prefork.worker.engine import Engine
 
-# So long a request waits for a thread before it may go to another worker, in seconds.
-TICK_SECONDS = 0.015
 # The app is quick while requests take less than this, in seconds: many times what it costs to have
 # another thread begin one.
 _QUICK_SECONDS = 0.0005
@@ -68,10 +66,7 @@ class Threads:
         self._asleep: list[threading.Lock] = []
         # What the threads have handed over: what is to be sent, and exchanges that are over.
         self._done: deque[Exchange | tuple[Relay, bytes, bytes | FilePart]] = deque()
-        # Those that have sent a request which is not read yet, and the timer while some stay so.
-        self._postponed: deque[ThreadConnection] = deque()
-        self._tick: Any = None
-        self._begun_before = 0
+        self._postponed = Postponed(self.loop)
         # Whether the last request was done soon.
         self._quick = False
         self._helm = Helm()
@@ -97,6 +92,7 @@ class Threads:
         self._counters = engine.counters
         self._flags = engine.flags
         self._patience = engine.request_timeout
+        self._postponed.begin(engine)
         for number in range(1, self._count + 1):
             threading.Thread(
                 target=self._work, args=(app,), name=f"prefork-{number}", daemon=True
@@ -164,7 +160,7 @@ class Threads:
 
     def postpone(self, connection: ThreadConnection) -> None:
         """Keep a request waiting, for a thread of ours or for another worker."""
-        self._postponed.append(connection)
+        self._postponed.connections.append(connection)
 
     # In the threads.
 
@@ -246,20 +242,20 @@ class Threads:
         self._see_to_done()
         while self._quick:
             exchange = self._take()
-            if exchange is not None or not self._postponed:
+            if exchange is not None or not self._postponed.connections:
                 return exchange
-            self._admit()
+            self._postponed.admit()
         return None
 
     # In the loop.
 
     def _set_to_work(self) -> None:
         """At the end of each turn: see to it that the requests that have come in are executed."""
-        while self._quick and self._asleep and (self._postponed or self._requests):
+        while self._quick and self._asleep and (self._postponed.connections or self._requests):
             self._lend_helm()
-        if self._postponed:
+        if self._postponed.connections:
             self._take_over()
-            self._hold_postponed()
+            self._postponed.hold()
         if self._requests:
             self._wake_another()
 
@@ -273,8 +269,8 @@ class Threads:
     def _take_over(self) -> None:
         """See to what the threads have handed over, and use the room that there is then."""
         self._see_to_done()
-        while self._postponed and not self.full:
-            self._admit()
+        while self._postponed.connections and not self.full:
+            self._postponed.admit()
         if not self.full:
             self._engine.made_room()
             if self._flags[WANTED]:
@@ -287,42 +283,8 @@ class Threads:
             if isinstance(item, Exchange):
                 self._executed(item)
             else:
-                self._send(*item)
-
-    def _admit(self) -> None:
-        connection = self._postponed.popleft()
-        if connection.fd >= 0:
-            connection.admit()
-
-    def _hold_postponed(self) -> None:
-        for connection in self._postponed:
-            connection.hold()
-        if self._postponed and self._tick is None:
-            self._watch_progress()
-
-    def _send(self, relay: Relay, data: bytes, more: bytes | FilePart) -> None:
-        if isinstance(more, FilePart):
-            self._send_part(relay, data, more)
-            return
-        connection = relay.connection
-        # An app may call write() when its request is over.
-        if connection.relay is relay and not connection.lost:
-            try:
-                connection.send(data, more)
-            except Disconnected:
-                connection.lose()
-        relay.passed(len(data) + len(more))
-
-    def _send_part(self, relay: Relay, head: bytes, file: FilePart) -> None:
-        connection = relay.connection
-        if connection.relay is relay and not connection.lost:
-            try:
-                connection.send_part(head, file)
-            except Disconnected:
-                connection.lose()
-        else:
-            file.close()
-        relay.passed(len(head))
+                relay, data, more = item
+                relay.pass_on(data, more)
 
     def _executed(self, exchange: Exchange) -> None:
         self._running -= 1
@@ -334,21 +296,6 @@ class Threads:
         connection = relay.connection
         connection.relay = None
         connection.executed(exchange)
-
-    def _watch_progress(self) -> None:
-        self._begun_before = self._counters[0]
-        self._tick = self.loop.timer(TICK_SECONDS)
-        self._tick.start(self._check)
-
-    def _check(self) -> None:
-        """Some requests have waited for a while: if no thread was free, they had better go to
-        another worker, if there is one."""
-        self._tick = None
-        stuck = self._counters[0] == self._begun_before
-        if stuck and not self._flags[ALONE]:
-            self._engine.give_back_all()
-        elif self._postponed:
-            self._watch_progress()
 
 
 def _stack(thread: int) -> str:
