@@ -1,5 +1,5 @@
-"""What a worker writes down on demand besides the stacks of its threads: faulthandler goes first,
-which can tell from within C code too; then we do, as soon as Python runs.
+"""Where a worker is. On demand it writes that down besides the stacks of its threads: faulthandler
+goes first, which can tell from within C code too; then we do, as soon as Python runs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import faulthandler
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -43,3 +44,10 @@ def _all() -> Iterator[tuple[int, Exchange]]:
     for thread, innermost in sys._current_frames().items():
         for exchange in exchanges_on(innermost):
             yield thread, exchange
+
+
+def stack_of(thread: int) -> str:
+    """Where a thread stands."""
+    frame = sys._current_frames().get(thread)
+    # It may have ended just now.
+    return "".join(traceback.format_stack(frame)).rstrip() if frame is not None else ""

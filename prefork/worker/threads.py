@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from threading import get_ident
@@ -33,6 +31,7 @@ from prefork.worker.kind import ErrorHandler
 from prefork.worker.outbound import FilePart
 from prefork.worker.postponed import Postponed
 from prefork.worker.relay import Relay, ThreadConnection
+from prefork.worker.stacks import stack_of
 from prefork.wsgi import App, Exchange
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ class Threads:
                     "a request has held thread %d for %.1f s:\n%s",
                     relay.thread,
                     now - relay.began,
-                    _stack(relay.thread),
+                    stack_of(relay.thread),
                 )
                 connection.abandon()
                 self._engine.leave("has lost a thread to a request that takes too long")
@@ -296,10 +295,3 @@ class Threads:
         connection = relay.connection
         connection.relay = None
         connection.executed(exchange)
-
-
-def _stack(thread: int) -> str:
-    """Where a thread stands."""
-    frame = sys._current_frames().get(thread)
-    # It may have ended just now.
-    return "".join(traceback.format_stack(frame)).rstrip() if frame is not None else ""

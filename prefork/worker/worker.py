@@ -90,10 +90,21 @@ class Worker:
         Raises:
             BootError: the app can't be had, or says that it can't serve.
         """
-        settings = self._assignment.settings
-        surroundings = self._assignment.surroundings
         app = load()
         _look_for_temporary_directory()
+        self._begin(app)
+        self._kind.run()
+        if self._failure is not None:
+            raise self._failure
+        self._engine.flush()
+        if self._service.statsd is not None:
+            self._service.statsd.flush()
+        return PreforkError.exit_code if self._engine.failed else 0
+
+    def _begin(self, app: App) -> None:
+        """From now on there is an engine, which serves as soon as it is given connections."""
+        settings = self._assignment.settings
+        surroundings = self._assignment.surroundings
         if settings.ready_path:
             app = unready_in_time(app, settings.ready_path, self._assignment.row.flags)
         self._service = service(self._assignment, self._kind)
@@ -116,13 +127,6 @@ class Worker:
             self._recycling_timer.start(self._recycle)
         os.register_at_fork(after_in_child=self._engine.disown)
         os.register_at_fork(after_in_child=self._accepting.disown)
-        self._kind.run()
-        if self._failure is not None:
-            raise self._failure
-        self._engine.flush()
-        if self._service.statsd is not None:
-            self._service.statsd.flush()
-        return PreforkError.exit_code if self._engine.failed else 0
 
     def _apply(self, event: Event) -> None:
         action = self._lifecycle.apply(event)
