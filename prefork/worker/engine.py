@@ -10,9 +10,8 @@ import logging
 import math
 from _socket import SHUT_WR
 from collections.abc import Callable
-from itertools import islice
 from os import close as close_fd
-from select import POLLIN, epoll, poll
+from select import epoll
 from time import monotonic
 from types import TracebackType
 
@@ -22,7 +21,8 @@ from prefork.wire.gate import Gate
 from prefork.wire.messages import Loan, Report, Room
 from prefork.wire.recall import is_recalled, to_drop
 from prefork.worker.connection import Connection
-from prefork.worker.lingering import Lingering, reset_on_close, shut_down, shut_down_if_quiet
+from prefork.worker.idle import Idle
+from prefork.worker.lingering import Lingering, reset_on_close, shut_down
 from prefork.worker.reports import Reports
 from prefork.worker.service import Service
 from prefork.worker.transport import SocketTransport, Waiting
@@ -95,6 +95,8 @@ class Engine:
         self._on_empty = on_empty
         self._connections: dict[int, Connection] = {}  # by fd
         self._reports = Reports(self.loop, report, self._reported)
+        # How to part with those that are idle.
+        self.idle = Idle(self, self._connections, self._reports)
         self._lingering = Lingering(self.loop, self._reports.flush_later)
         service.kind.watch_errors(self._on_error)
         self._epoll = epoll.fromfd(self.loop.fileno())
@@ -131,36 +133,6 @@ class Engine:
         entrance = self._entrances[listener]
         peer = (host, str(port))
         self._begin(self.kind.connection(self, bytearray(1), 0, fd, entrance, peer))
-
-    def return_idle(self) -> None:
-        """From now on, give back the loans that are idle."""
-        self.on_idle = self._leave_idle
-        self.give_back_all()
-
-    def give_back_all(self) -> None:
-        """Give back the loans that are idle now."""
-        self._give_back([each for each in self._idle() if not each.pinned])
-
-    def give_back(self, count: int) -> None:
-        """Give so many idle loans back, or as many as there are; not one whose request is here."""
-        quiet = (each for each in self._idle() if not each.pinned and not has_data(each.fd))
-        self._give_back(list(islice(quiet, count)))
-
-    def end_idle(self) -> None:
-        """End the idle connections, as there is nobody to give them to; but serve what has
-        arrived on them. One after the other: what is looked at long before it is closed may get a
-        request in between, which would be lost."""
-        self.on_idle = self._end
-        for connection in self._idle():
-            if connection.fd >= 0:
-                self._end(connection)
-
-    def end_longest_idle(self, count: int) -> None:
-        """End so many of those that this worker has accepted, to make room for others."""
-        idle = [each for each in self._idle() if each.pinned]
-        for connection in sorted(idle, key=lambda each: each.since)[:count]:
-            if connection.fd >= 0:
-                self._end(connection)
 
     def turn_away(self, fd: int) -> None:
         """Tell a client that there is no room for it."""
@@ -246,18 +218,6 @@ class Engine:
         # Most clients have sent their request by now.
         connection.readable()
 
-    def _leave_idle(self, connection: Connection) -> None:
-        if not connection.pinned:
-            self._give_back([connection])
-
-    def _end(self, connection: Connection) -> None:
-        """Close the connection, unless a request has arrived on it."""
-        # Now, not when the master hears of it: a request that came until then would be lost.
-        if shut_down_if_quiet(connection.fd):
-            connection.close()
-        else:
-            connection.readable()
-
     def _end_pinned(self, fd: int, state: int) -> None:
         """Do as the master does with the others."""
         if state == _CLOSED:
@@ -269,19 +229,10 @@ class Engine:
         if self.flags[RETIRING]:
             self._reports.flush_later()
 
-    def _give_back(self, connections: list[Connection]) -> None:
-        for connection in connections:
-            del self._connections[connection.fd]
-            close_fd(connection.give_back())
-        self._reports.returned([connection.key for connection in connections])
-
     def _reported(self) -> None:
         """The master knows of all that has ended."""
         if self.flags[RETIRING] and self.empty:
             self._on_empty()
-
-    def _idle(self) -> list[Connection]:
-        return [connection for connection in self._connections.values() if connection.idle]
 
     def _check(self) -> None:
         self.clock = now = monotonic()
@@ -315,10 +266,3 @@ class Engine:
         else:
             self.failed = True
             self.kind.stop()
-
-
-def has_data(fd: int) -> bool:
-    """Whether something has arrived on a socket: bytes, or at a listener a client."""
-    poller = poll()
-    poller.register(fd, POLLIN)
-    return bool(poller.poll(0))

@@ -61,6 +61,6 @@ class Postponed:
         self._tick = None
         stuck = self._engine.counters[0] == self._begun_before
         if stuck and not self._engine.flags[ALONE]:
-            self._engine.give_back_all()
+            self._engine.idle.give_back_all()
         elif self.connections:
             self._watch_progress()

@@ -141,15 +141,15 @@ class Worker:
             self._report(messages.Leaving(self._why))
         elif action is Action.RETURN_IDLE:
             self._accepting.end(all_that_waits=False)
-            self._engine.return_idle()
-            self._end_pinned.start(self._engine.end_idle)
+            self._engine.idle.return_all()
+            self._end_pinned.start(self._engine.idle.end_all)
             self._exit_if_empty()
         elif action is Action.END_IDLE:
             flags = self._assignment.row.flags
             flags[RETIRING] = flags[ALONE] = 1
             self._accepting.end(all_that_waits=True)
             if not self._end_idle.active:
-                self._end_idle.start(self._engine.end_idle)
+                self._end_idle.start(self._engine.idle.end_all)
             self._exit_if_empty()
         elif action is Action.EXIT:
             self._kind.stop()
@@ -240,7 +240,7 @@ class Worker:
         elif isinstance(command, messages.Drain):
             self._apply(Event.DRAIN if command.moving else Event.STOP)
         elif isinstance(command, messages.GiveBack):
-            self._engine.give_back(command.count)
+            self._engine.idle.give_back(command.count)
         elif isinstance(command, messages.ReopenLogs):
             self._assignment.surroundings.logs.adopt(fds)
 
