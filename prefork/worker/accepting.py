@@ -15,7 +15,8 @@ from typing import Any
 from prefork.crowding import ASKING_PAUSE, Crowding
 from prefork.seldom import Seldom
 from prefork.wire.accept import ACCEPT_PAUSE, Accepted, accept
-from prefork.worker.engine import Engine, has_data
+from prefork.worker.engine import Engine
+from prefork.worker.lingering import has_data
 from prefork.worker.transport import READ
 
 # So many connections are accepted before anything else gets its turn.
@@ -130,7 +131,7 @@ class Accepting:
         now = monotonic()
         self._crowding.full(now)
         self._crowding.look(now)
-        self._engine.end_longest_idle(_BATCH)
+        self._engine.idle.end_longest(_BATCH)
         if self._crowding.turns_away:
             for index in waited_for:
                 self._turn_away(index, now)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from prefork.errors import HTTPError
 from prefork.http import forwarded, response
-from prefork.http.request import Phase, Request, RequestParser
+from prefork.http.parser import RequestParser
+from prefork.http.request import Phase, Request
+from prefork.responding import Disconnected
 from prefork.wire.board import RETIRING
 from prefork.worker.offer import Offer
 from prefork.worker.transport import (
@@ -27,7 +29,7 @@ from prefork.worker.transport import (
     SocketTransport,
     Waiting,
 )
-from prefork.wsgi import Disconnected, Exchange
+from prefork.wsgi import Exchange
 
 if TYPE_CHECKING:
     from prefork.worker.engine import Engine

@@ -10,26 +10,25 @@ import logging
 import math
 from _socket import SHUT_WR
 from collections.abc import Callable
-from itertools import islice
 from os import close as close_fd
-from select import POLLIN, epoll, poll
+from select import epoll
 from time import monotonic
 from types import TracebackType
 
 from prefork.crowding import TURNED_AWAY
 from prefork.wire.board import COUNTED, RETIRING, WANTED, Board, LoanState, Row
 from prefork.wire.gate import Gate
-from prefork.wire.messages import Closed, Loan, Released, Report, Returned, Room
+from prefork.wire.messages import Loan, Report, Room
 from prefork.wire.recall import is_recalled, to_drop
 from prefork.worker.connection import Connection
-from prefork.worker.lingering import Lingering, reset_on_close, shut_down, shut_down_if_quiet
+from prefork.worker.idle import Idle
+from prefork.worker.lingering import Lingering, reset_on_close, shut_down
+from prefork.worker.reports import Reports
 from prefork.worker.service import Service
 from prefork.worker.transport import SocketTransport, Waiting
 
 # Clients' patience is checked at least this often, in seconds.
 _CHECK_SECONDS = 1.0
-# So many ids at most are reported in one packet.
-_REPORT_SIZE = 2000
 
 _CLOSED, _RESPONDING = int(LoanState.CLOSED), int(LoanState.RESPONDING)
 
@@ -96,10 +95,10 @@ class Engine:
         self._report = report
         self._on_empty = on_empty
         self._connections: dict[int, Connection] = {}  # by fd
-        self._lingering = Lingering(self.loop, self._flush_later)
-        self._closed: list[int] = []
-        self._released: list[int] = []
-        self._flush_due = False
+        self._reports = Reports(self.loop, report, self._reported)
+        # How to part with those that are idle.
+        self.idle = Idle(self, self._connections, self._reports)
+        self._lingering = Lingering(self.loop, self._reports.flush_later)
         service.kind.watch_errors(self._on_error)
         self._epoll = epoll.fromfd(self.loop.fileno())
         waits = [seconds / 4 for seconds in (*service.patience.values(), service.request_timeout)]
@@ -122,8 +121,7 @@ class Engine:
             return
         if is_recalled(self._states, loan.id):
             close_fd(fd)
-            self._released.append(loan.id)
-            self._flush_later()
+            self._reports.released([loan.id])
             return
         entrance = self._entrances[loan.listener]
         if loan.secure is not None:
@@ -137,49 +135,13 @@ class Engine:
         peer = (host, str(port))
         self._begin(self.kind.connection(self, bytearray(1), 0, fd, entrance, peer))
 
-    def return_idle(self) -> None:
-        """From now on, give back the loans that are idle."""
-        self.on_idle = self._leave_idle
-        self.give_back_all()
-
-    def give_back_all(self) -> None:
-        """Give back the loans that are idle now."""
-        self._give_back([each for each in self._idle() if not each.pinned])
-
-    def give_back(self, count: int) -> None:
-        """Give so many idle loans back, or as many as there are; not one whose request is here."""
-        quiet = (each for each in self._idle() if not each.pinned and not has_data(each.fd))
-        self._give_back(list(islice(quiet, count)))
-
-    def end_idle(self) -> None:
-        """End the idle connections, as there is nobody to give them to; but serve what has
-        arrived on them. One after the other: what is looked at long before it is closed may get a
-        request in between, which would be lost."""
-        self.on_idle = self._end
-        for connection in self._idle():
-            if connection.fd >= 0:
-                self._end(connection)
-
-    def end_longest_idle(self, count: int) -> None:
-        """End so many of those that this worker has accepted, to make room for others."""
-        idle = [each for each in self._idle() if each.pinned]
-        for connection in sorted(idle, key=lambda each: each.since)[:count]:
-            if connection.fd >= 0:
-                self._end(connection)
-
     def turn_away(self, fd: int) -> None:
         """Tell a client that there is no room for it."""
         self._lingering.begin(fd, TURNED_AWAY)
 
     def flush(self) -> None:
         """Report what has ended since the last time."""
-        self._flush_due = False
-        closed, self._closed = self._closed, []
-        released, self._released = self._released, []
-        self._report_loans(Closed, closed)
-        self._report_loans(Released, released)
-        if self.flags[RETIRING] and self.empty:
-            self._on_empty()
+        self._reports.flush()
 
     def disown(self) -> None:
         """In a forked child: close the connections, which would not end as long as it had them too.
@@ -223,8 +185,7 @@ class Engine:
                 # Not when the master hears of it: that may be a request later.
                 shut_down(fd, SHUT_WR)
             close_fd(fd)
-            self._closed.append(connection.key)
-            self._flush_later()
+            self._reports.closed(connection.key)
         if self.on_room is not None:
             self.made_room()
 
@@ -239,12 +200,12 @@ class Engine:
     def obey_recall(self) -> None:
         """Drop what the master has taken back while the app ran, without a word to the clients."""
         lent = {each.key: each for each in self._connections.values() if not each.pinned}
-        for loan in to_drop(self.flags, self._states, lent):
+        loans = to_drop(self.flags, self._states, lent)
+        for loan in loans:
             connection = lent[loan]
             del self._connections[connection.fd]
             close_fd(connection.release())
-            self._released.append(loan)
-        self._flush_later()
+        self._reports.released(loans)
 
     def report_room(self) -> None:
         """Tell the master, which has asked for it, that a request can be begun."""
@@ -258,18 +219,6 @@ class Engine:
         # Most clients have sent their request by now.
         connection.readable()
 
-    def _leave_idle(self, connection: Connection) -> None:
-        if not connection.pinned:
-            self._give_back([connection])
-
-    def _end(self, connection: Connection) -> None:
-        """Close the connection, unless a request has arrived on it."""
-        # Now, not when the master hears of it: a request that came until then would be lost.
-        if shut_down_if_quiet(connection.fd):
-            connection.close()
-        else:
-            connection.readable()
-
     def _end_pinned(self, fd: int, state: int) -> None:
         """Do as the master does with the others."""
         if state == _CLOSED:
@@ -279,30 +228,12 @@ class Engine:
                 reset_on_close(fd)
             close_fd(fd)
         if self.flags[RETIRING]:
-            self._flush_later()
+            self._reports.flush_later()
 
-    def _give_back(self, connections: list[Connection]) -> None:
-        """Reported at once: until then they wait for nobody."""
-        for connection in connections:
-            del self._connections[connection.fd]
-            close_fd(connection.give_back())
-        self._report_loans(Returned, [connection.key for connection in connections])
-        self._flush_later()
-
-    def _report_loans(
-        self, report: type[Closed] | type[Returned] | type[Released], loans: list[int]
-    ) -> None:
-        for start in range(0, len(loans), _REPORT_SIZE):
-            self._report(report(loans[start : start + _REPORT_SIZE]))
-
-    def _flush_later(self) -> None:
-        """At the end of this turn of the loop, once."""
-        if not self._flush_due:
-            self._flush_due = True
-            self.loop.run_callback(self.flush)
-
-    def _idle(self) -> list[Connection]:
-        return [connection for connection in self._connections.values() if connection.idle]
+    def _reported(self) -> None:
+        """The master knows of all that has ended."""
+        if self.flags[RETIRING] and self.empty:
+            self._on_empty()
 
     def _check(self) -> None:
         self.clock = now = monotonic()
@@ -342,10 +273,3 @@ class Engine:
         else:
             self.failed = True
             self.kind.stop()
-
-
-def has_data(fd: int) -> bool:
-    """Whether something has arrived on a socket: bytes, or at a listener a client."""
-    poller = poll()
-    poller.register(fd, POLLIN)
-    return bool(poller.poll(0))

@@ -97,6 +97,13 @@ def shut_down(fd: int, how: int = SHUT_RDWR) -> None:
         sock.detach()
 
 
+def has_data(fd: int) -> bool:
+    """Whether something has arrived on a socket: bytes, or at a listener a client."""
+    poller = poll()
+    poller.register(fd, POLLIN)
+    return bool(poller.poll(0))
+
+
 def shut_down_if_quiet(fd: int) -> bool:
     """Send the client the end, unless it has sent something; whether that was done.
 

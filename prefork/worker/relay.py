@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from prefork.errors import HTTPError
 from prefork.http.files import Extent
+from prefork.responding import Disconnected
 from prefork.worker.concurrent import ConcurrentConnection
 from prefork.worker.outbound import FilePart
 from prefork.worker.transport import HIGH_WATER, RESPONDING, Waiting
-from prefork.wsgi import Disconnected
 
 if TYPE_CHECKING:
     from prefork.worker.engine import Engine
@@ -165,6 +165,31 @@ class Relay:
                 room.wait()
             if self.lost:
                 raise Disconnected
+
+    def pass_on(self, data: bytes, more: bytes | FilePart) -> None:
+        """In the loop: have the connection send this."""
+        if isinstance(more, FilePart):
+            self._pass_on_part(data, more)
+            return
+        connection = self.connection
+        # An app may call write() when its request is over.
+        if connection.relay is self and not connection.lost:
+            try:
+                connection.send(data, more)
+            except Disconnected:
+                connection.lose()
+        self.passed(len(data) + len(more))
+
+    def _pass_on_part(self, head: bytes, file: FilePart) -> None:
+        connection = self.connection
+        if connection.relay is self and not connection.lost:
+            try:
+                connection.send_part(head, file)
+            except Disconnected:
+                connection.lose()
+        else:
+            file.close()
+        self.passed(len(head))
 
     def passed(self, size: int) -> None:
         """In the loop: so many bytes more are with the connection, which may keep them yet."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefork.accesslog import AccessLogger, names_request_id
+from prefork.environ import environ_template, secure_variables
 from prefork.http.heads import Heads
-from prefork.http.request import Limits, RequestParser
+from prefork.http.parser import RequestParser
+from prefork.http.request import Limits
 from prefork.http.request_id import RequestIds
 from prefork.networks import Networks
 from prefork.settings import idle_timeout, request_timeout, standstill_timeout
@@ -17,7 +19,6 @@ from prefork.wire.assignment import Assignment
 from prefork.wire.introduction import Secure
 from prefork.worker.kind import Kind
 from prefork.worker.transport import Waiting
-from prefork.wsgi import environ_template, secure_variables
 
 
 class Entrance:

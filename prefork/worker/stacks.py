@@ -1,5 +1,5 @@
-"""What a worker writes down on demand besides the stacks of its threads: faulthandler goes first,
-which can tell from within C code too; then we do, as soon as Python runs.
+"""Where a worker is. On demand it writes that down besides the stacks of its threads: faulthandler
+goes first, which can tell from within C code too; then we do, as soon as Python runs.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import faulthandler
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 from prefork.signals import DUMP_STACKS
-from prefork.wsgi import Exchange
+from prefork.wsgi import Exchange, exchanges_on
 
 
 def dump_more(fd: int, more: Callable[[], str]) -> None:
@@ -41,9 +42,12 @@ def requests() -> str:
 
 def _all() -> Iterator[tuple[int, Exchange]]:
     for thread, innermost in sys._current_frames().items():
-        frame: FrameType | None = innermost
-        while frame is not None:
-            # Nobody has to note it for each request: it stands on the stack.
-            if frame.f_code is Exchange.run.__code__:
-                yield thread, frame.f_locals["self"]
-            frame = frame.f_back
+        for exchange in exchanges_on(innermost):
+            yield thread, exchange
+
+
+def stack_of(thread: int) -> str:
+    """Where a thread stands."""
+    frame = sys._current_frames().get(thread)
+    # It may have ended just now.
+    return "".join(traceback.format_stack(frame)).rstrip() if frame is not None else ""

@@ -4,12 +4,7 @@ The loop's thread receives and sends; the others only run the app. What they wan
 they are done with, they put into a queue, and wake the loop: libev's async watcher is the only one
 that may be touched from another thread.
 
-To wake a thread, and to be woken by it, is dear, for the kernel and for the interpreter's lock:
-more than a small request. So while the app is quick, the loop lends a thread its *helm* for the
-rest of a turn: this one reads, runs and answers one request after the other, in the loop's stead,
-while the loop waits. Whoever has the helm may touch connections and watchers; the app runs without
-it. A request that takes longer costs no more than that wait: the loop takes the helm back, and has
-other threads do what is left.
+While the app is quick, the loop lends a thread its *helm* for the rest of a turn (helm.py).
 
 A request is not read before a thread is free for it: on the connection of a worker that is full
 it still belongs to whoever has room. If no thread becomes free for a while, the connections go
@@ -20,34 +15,31 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gevent.libev.corecext import loop as Loop  # noqa: N812
 
-from prefork.wire.board import ALONE, BUSY, WANTED
+from prefork.wire.board import BUSY, WANTED
 from prefork.worker.connection import Connection
+from prefork.worker.helm import Helm
 from prefork.worker.kind import ErrorHandler
 from prefork.worker.outbound import FilePart
+from prefork.worker.postponed import Postponed
 from prefork.worker.relay import Relay, ThreadConnection
-from prefork.wsgi import App, Disconnected, Exchange
+from prefork.worker.stacks import stack_of
+from prefork.wsgi import App, Exchange
 
 if TYPE_CHECKING:
     from prefork.worker.engine import Engine
 
-# So long a request waits for a thread before it may go to another worker, in seconds.
-TICK_SECONDS = 0.015
 # The app is quick while requests take less than this, in seconds: many times what it costs to have
 # another thread begin one.
 _QUICK_SECONDS = 0.0005
-# The loop waits for so many seconds for the thread at the helm to begin another request.
-_PATIENCE = 0.002
 
 _log = logging.getLogger("prefork.worker")
 
@@ -73,20 +65,10 @@ class Threads:
         self._asleep: list[threading.Lock] = []
         # What the threads have handed over: what is to be sent, and exchanges that are over.
         self._done: deque[Exchange | tuple[Relay, bytes, bytes | FilePart]] = deque()
-        # Those that have sent a request which is not read yet, and the timer while some stay so.
-        self._postponed: deque[ThreadConnection] = deque()
-        self._tick: Any = None
-        self._begun_before = 0
+        self._postponed = Postponed(self.loop)
         # Whether the last request was done soon.
         self._quick = False
-        # Held by whoever stands for the loop; which thread that is, if not the loop's own, by what
-        # wakes it; what tells the loop that it is over, and what has failed meanwhile.
-        self._helm = threading.Lock()
-        self._helm.acquire()
-        self._deputy: threading.Lock | None = None
-        self._bell = threading.Lock()
-        self._bell.acquire()
-        self._failure: Exception | None = None
+        self._helm = Helm()
         self._wake = self.loop.async_()
         self._wake.start(self._take_over)
         self._end_of_turn = self.loop.prepare()
@@ -109,6 +91,7 @@ class Threads:
         self._counters = engine.counters
         self._flags = engine.flags
         self._patience = engine.request_timeout
+        self._postponed.begin(engine)
         for number in range(1, self._count + 1):
             threading.Thread(
                 target=self._work, args=(app,), name=f"prefork-{number}", daemon=True
@@ -169,14 +152,14 @@ class Threads:
                     "a request has held thread %d for %.1f s:\n%s",
                     relay.thread,
                     now - relay.began,
-                    _stack(relay.thread),
+                    stack_of(relay.thread),
                 )
                 connection.abandon()
                 self._engine.leave("has lost a thread to a request that takes too long")
 
     def postpone(self, connection: ThreadConnection) -> None:
         """Keep a request waiting, for a thread of ours or for another worker."""
-        self._postponed.append(connection)
+        self._postponed.connections.append(connection)
 
     # In the threads.
 
@@ -184,7 +167,7 @@ class Threads:
         """Have the loop send this."""
         self._done.append((relay, data, more))
         # In this order: whoever stands for the loop looks again after it has ceased to.
-        if self._deputy is None:
+        if self._helm.deputy is None:
             self._wake.send()
 
     def _work(self, app: App) -> None:
@@ -195,14 +178,14 @@ class Threads:
             exchange = self._take()
             if exchange is None:
                 self._sleep(alarm)
-                if self._deputy is alarm:
+                if self._helm.deputy is alarm:
                     self._stand_in(alarm, app)
                 continue
             if self._requests:
                 self._wake_another()
             self._run(exchange, app)
             del exchange  # with the body of its request, for as long as there is no other
-            if self._deputy is None:
+            if self._helm.deputy is None:
                 self._wake.send()
 
     def _take(self) -> Exchange | None:
@@ -240,75 +223,53 @@ class Threads:
 
     def _stand_in(self, me: threading.Lock, app: App) -> None:
         """Have the helm for as long as requests are quick, and the loop does not take it back."""
-        while self._has_helm(me):
+        while self._helm.take(me):
             try:
                 exchange = self._next_request()
             except Exception as error:  # noqa: BLE001  an error of ours is the loop's to handle
-                self._failure, exchange = error, None
+                self._helm.failure, exchange = error, None
             if exchange is None:
-                self._deputy = None
-                self._bell.release()
-                self._helm.release()
+                self._helm.give_back()
                 return
-            self._helm.release()
+            self._helm.let_go()
             self._run(exchange, app)
             del exchange
         self._wake.send()
-
-    def _has_helm(self, me: threading.Lock) -> bool:
-        if not self._helm.acquire(False):
-            return False
-        if self._deputy is not me:
-            self._helm.release()
-            return False
-        return True
 
     def _next_request(self) -> Exchange | None:
         """At the helm: see to what is done, then to what has arrived, up to the next request."""
         self._see_to_done()
         while self._quick:
             exchange = self._take()
-            if exchange is not None or not self._postponed:
+            if exchange is not None or not self._postponed.connections:
                 return exchange
-            self._admit()
+            self._postponed.admit()
         return None
 
     # In the loop.
 
     def _set_to_work(self) -> None:
         """At the end of each turn: see to it that the requests that have come in are executed."""
-        while self._quick and self._asleep and (self._postponed or self._requests):
+        while self._quick and self._asleep and (self._postponed.connections or self._requests):
             self._lend_helm()
-        if self._postponed:
+        if self._postponed.connections:
             self._take_over()
-            self._hold_postponed()
+            self._postponed.hold()
         if self._requests:
             self._wake_another()
 
     def _lend_helm(self) -> None:
-        """Have a thread stand in for the loop, until it is done, or in a request for too long."""
-        self._deputy = alarm = self._asleep.pop()
-        self._helm.release()
-        alarm.release()
-        begun = -1
-        while not (rung := self._bell.acquire(timeout=_PATIENCE)) and begun != self._counters[0]:
-            begun = self._counters[0]
-        self._helm.acquire()
-        if self._deputy is not None:
-            self._deputy = None
+        """Have a thread stand in for the loop for a while."""
+        if not self._helm.lend(self._asleep.pop(), self._counters):
             self._quick = False
-        elif not rung:
-            self._bell.acquire()  # it was rung just now
         self._take_over()
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
+        self._helm.check()
 
     def _take_over(self) -> None:
         """See to what the threads have handed over, and use the room that there is then."""
         self._see_to_done()
-        while self._postponed and not self.full:
-            self._admit()
+        while self._postponed.connections and not self.full:
+            self._postponed.admit()
         if not self.full:
             self._engine.made_room()
             if self._flags[WANTED]:
@@ -321,42 +282,8 @@ class Threads:
             if isinstance(item, Exchange):
                 self._executed(item)
             else:
-                self._send(*item)
-
-    def _admit(self) -> None:
-        connection = self._postponed.popleft()
-        if connection.fd >= 0:
-            connection.admit()
-
-    def _hold_postponed(self) -> None:
-        for connection in self._postponed:
-            connection.hold()
-        if self._postponed and self._tick is None:
-            self._watch_progress()
-
-    def _send(self, relay: Relay, data: bytes, more: bytes | FilePart) -> None:
-        if isinstance(more, FilePart):
-            self._send_part(relay, data, more)
-            return
-        connection = relay.connection
-        # An app may call write() when its request is over.
-        if connection.relay is relay and not connection.lost:
-            try:
-                connection.send(data, more)
-            except Disconnected:
-                connection.lose()
-        relay.passed(len(data) + len(more))
-
-    def _send_part(self, relay: Relay, head: bytes, file: FilePart) -> None:
-        connection = relay.connection
-        if connection.relay is relay and not connection.lost:
-            try:
-                connection.send_part(head, file)
-            except Disconnected:
-                connection.lose()
-        else:
-            file.close()
-        relay.passed(len(head))
+                relay, data, more = item
+                relay.pass_on(data, more)
 
     def _executed(self, exchange: Exchange) -> None:
         self._running -= 1
@@ -368,25 +295,3 @@ class Threads:
         connection = relay.connection
         connection.relay = None
         connection.executed(exchange)
-
-    def _watch_progress(self) -> None:
-        self._begun_before = self._counters[0]
-        self._tick = self.loop.timer(TICK_SECONDS)
-        self._tick.start(self._check)
-
-    def _check(self) -> None:
-        """Some requests have waited for a while: if no thread was free, they had better go to
-        another worker, if there is one."""
-        self._tick = None
-        stuck = self._counters[0] == self._begun_before
-        if stuck and not self._flags[ALONE]:
-            self._engine.give_back_all()
-        elif self._postponed:
-            self._watch_progress()
-
-
-def _stack(thread: int) -> str:
-    """Where a thread stands."""
-    frame = sys._current_frames().get(thread)
-    # It may have ended just now.
-    return "".join(traceback.format_stack(frame)).rstrip() if frame is not None else ""

@@ -12,9 +12,9 @@ from os import write, writev
 from typing import TYPE_CHECKING, Any
 
 from prefork.http.files import Extent
+from prefork.responding import Disconnected
 from prefork.wire.board import LoanState
 from prefork.worker.outbound import FilePart, Outbound
-from prefork.wsgi import Disconnected
 
 if TYPE_CHECKING:
     from prefork.worker.engine import Engine

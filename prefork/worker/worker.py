@@ -90,10 +90,21 @@ class Worker:
         Raises:
             BootError: the app can't be had, or says that it can't serve.
         """
-        settings = self._assignment.settings
-        surroundings = self._assignment.surroundings
         app = load()
         _look_for_temporary_directory()
+        self._begin(app)
+        self._kind.run()
+        if self._failure is not None:
+            raise self._failure
+        self._engine.flush()
+        if self._service.statsd is not None:
+            self._service.statsd.flush()
+        return PreforkError.exit_code if self._engine.failed else 0
+
+    def _begin(self, app: App) -> None:
+        """From now on there is an engine, which serves as soon as it is given connections."""
+        settings = self._assignment.settings
+        surroundings = self._assignment.surroundings
         if settings.ready_path:
             app = unready_in_time(app, settings.ready_path, self._assignment.row.flags)
         self._service = service(self._assignment, self._kind)
@@ -116,13 +127,6 @@ class Worker:
             self._recycling_timer.start(self._recycle)
         os.register_at_fork(after_in_child=self._engine.disown)
         os.register_at_fork(after_in_child=self._accepting.disown)
-        self._kind.run()
-        if self._failure is not None:
-            raise self._failure
-        self._engine.flush()
-        if self._service.statsd is not None:
-            self._service.statsd.flush()
-        return PreforkError.exit_code if self._engine.failed else 0
 
     def _apply(self, event: Event) -> None:
         action = self._lifecycle.apply(event)
@@ -137,15 +141,15 @@ class Worker:
             self._report(messages.Leaving(self._why))
         elif action is Action.RETURN_IDLE:
             self._accepting.end(all_that_waits=False)
-            self._engine.return_idle()
-            self._end_pinned.start(self._engine.end_idle)
+            self._engine.idle.return_all()
+            self._end_pinned.start(self._engine.idle.end_all)
             self._exit_if_empty()
         elif action is Action.END_IDLE:
             flags = self._assignment.row.flags
             flags[RETIRING] = flags[ALONE] = 1
             self._accepting.end(all_that_waits=True)
             if not self._end_idle.active:
-                self._end_idle.start(self._engine.end_idle)
+                self._end_idle.start(self._engine.idle.end_all)
             self._exit_if_empty()
         elif action is Action.EXIT:
             self._kind.stop()
@@ -236,7 +240,7 @@ class Worker:
         elif isinstance(command, messages.Drain):
             self._apply(Event.DRAIN if command.moving else Event.STOP)
         elif isinstance(command, messages.GiveBack):
-            self._engine.give_back(command.count)
+            self._engine.idle.give_back(command.count)
         elif isinstance(command, messages.ReopenLogs):
             self._assignment.surroundings.logs.adopt(fds)
 

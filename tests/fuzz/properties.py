@@ -12,7 +12,8 @@ from typing import Any
 from prefork.errors import HTTPError
 from prefork.http import forwarded
 from prefork.http.heads import Heads
-from prefork.http.request import Limits, Phase, Request, RequestParser
+from prefork.http.parser import RequestParser
+from prefork.http.request import Limits, Phase, Request
 from prefork.networks import Networks
 from prefork.wire import introduction
 

@@ -20,10 +20,12 @@ from hypothesis import strategies as st
 from prefork.accesslog import AccessLogger, compile_format, compile_line, names_request_id
 from prefork.errors import UsageError
 from prefork.http.body import Body
-from prefork.http.request import Limits, RequestParser
+from prefork.http.parser import RequestParser
+from prefork.http.request import Limits
 from prefork.log import LogFile
+from prefork.responding import Disconnected
 from prefork.settings import ACCESS_LOG_FORMAT
-from prefork.wsgi import Disconnected, Exchange
+from prefork.wsgi import Exchange
 
 LIMITS = Limits(line=8190, fields=100, field_size=8190, body=0)
 ATOMS = "hlutrmUqHsBbfaTDMLp"

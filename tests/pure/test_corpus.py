@@ -6,7 +6,8 @@ import pytest
 import tomli
 
 from prefork.errors import HTTPError
-from prefork.http.request import Limits, Request, RequestParser
+from prefork.http.parser import RequestParser
+from prefork.http.request import Limits, Request
 from tests import corpus
 from tests.corpus import CASES, TAIL, Case
 

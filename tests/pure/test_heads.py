@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from prefork.errors import HTTPError
 from prefork.http.heads import Heads
-from prefork.http.request import Limits, Phase, Request, RequestParser
+from prefork.http.parser import RequestParser
+from prefork.http.request import Limits, Phase, Request
 
 LIMITS = Limits(line=80, fields=6, field_size=100, body=0)
 TEMPLATE = {"wsgi.version": (1, 0), "SCRIPT_NAME": ""}

@@ -40,8 +40,10 @@ FLOORS = [
         "prefork.http",
     },
     {"prefork.wire"},
+    {"prefork.responding"},
     {"prefork.wsgi"},
     {"prefork.accesslog"},
+    {"prefork.environ"},
     {
         "prefork.master",
         "prefork.metrics",
@@ -82,8 +84,12 @@ PURE = [
     "http/heads.py",
     "http/line.py",
     "http/memo.py",
+    "http/message.py",
+    "http/parser.py",
     "http/request.py",
     "http/response.py",
+    "environ.py",
+    "responding.py",
     "wsgi.py",
 ]
 IMPURE_MODULES = {"os", "socket", "select", "signal", "subprocess", "threading", "selectors"}

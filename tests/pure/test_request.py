@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from prefork.errors import HTTPError
 from prefork.http import fields
 from prefork.http.body import SPOOL_SIZE, Body, Stream
-from prefork.http.request import MOST_WAITING, Limits, Phase, Request, RequestParser
+from prefork.http.parser import MOST_WAITING, RequestParser
+from prefork.http.request import Limits, Phase, Request
 
 LIMITS = Limits(line=8190, fields=100, field_size=8190, body=0)
 TEMPLATE = {"wsgi.version": (1, 0), "SCRIPT_NAME": ""}
