@@ -21,6 +21,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from time import localtime, strftime, time
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ Line = Callable[["Exchange", float], bytes]
 
 
 class AccessLogger:
-    """Writes a line for each exchange.
+    """Writes a line for each exchange of this process.
 
     Args:
         format: the setting `access_log_format`.
@@ -69,13 +70,13 @@ class AccessLogger:
 
 
 def compile_line(format: str) -> Line:
-    """What makes the line of an exchange.
+    """What makes the line of an exchange of this process.
 
     Raises:
         UsageError: the format names what there is not.
     """
     if format == _JSON:
-        return _object
+        return partial(_object, os.getpid())
     template, atoms = _compile(format + "\n")
     given = f"({''.join(atom + ', ' for atom in atoms)})"
     values = _function(given)
@@ -125,7 +126,7 @@ def _compile(format: str) -> tuple[str, list[str]]:
 
 def _function(expression: str) -> Callable[[Exchange, Callable[..., Any], float], Any]:
     """What gives the value of an expression, of which nothing was written by a client."""
-    names = {"now": _CUSTOMARY.now, "user": _user, "field": _response_field, "getpid": os.getpid}
+    names = {"now": _CUSTOMARY.now, "user": _user, "field": _response_field, "pid": os.getpid()}
     made: Callable[..., Any] = eval(f"lambda exchange, get, seconds: {expression}", names)
     return made
 
@@ -177,7 +178,7 @@ class _Object(msgspec.Struct):
 _encode = msgspec.json.Encoder().encode
 
 
-def _object(exchange: Exchange, seconds: float) -> bytes:
+def _object(pid: int, exchange: Exchange, seconds: float) -> bytes:
     """The line of an exchange as JSON, all of it ASCII."""
     get = exchange.request.environ.get
     told = _Object(
@@ -193,7 +194,7 @@ def _object(exchange: Exchange, seconds: float) -> bytes:
         get("HTTP_REFERER"),
         get("HTTP_USER_AGENT"),
         get(_REQUEST_ID),
-        os.getpid(),
+        pid,
     )
     try:
         line = _encode(told)
@@ -251,7 +252,7 @@ _ATOMS = {
     "D": "int(seconds * 1_000_000)",
     "M": "int(seconds * 1_000)",
     "L": "f'{seconds:.6f}'",
-    "p": "f'<{getpid()}>'",
+    "p": "f'<{pid}>'",
 }
 # Of a name, which the operator has written.
 _FIELDS: dict[str, Callable[[str], str]] = {
