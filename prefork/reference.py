@@ -355,7 +355,7 @@ def _actions(command: argparse.ArgumentParser) -> Iterator[str]:
 def _options() -> Iterator[str]:
     actions = {action.dest: action for action in parser()._actions}
     for dest, action in actions.items():
-        if dest not in TABLE and dest not in ("APP", "ignored"):
+        if dest not in TABLE and dest != "APP" and action.help != argparse.SUPPRESS:
             yield from _item(_synopsis(action), _sentence(action.help or ""))
     for group in Group:
         yield f".SS {_escaped(group.value)}"
