@@ -38,8 +38,9 @@ _ATOM = re.compile(
     r"%\((?:\{(?P<name>[^}]+)\}(?P<kind>[ioe])|(?P<atom>[a-zA-Z]))\)s|%(?P<other>\([^)]*\).?|.)?"
 )
 _UNPRINTABLE = re.compile(r'[\x00-\x1f\x7f-\x9f"\\]')
-# Those of them that are ASCII.
+# Those of them that are ASCII, and the others.
 _ESCAPED = bytes(code for code in range(0x80) if _UNPRINTABLE.match(chr(code)))
+_BEYOND_ASCII = re.compile(r"[\x80-\x9f]")
 
 _JSON = "json"
 # Said anew here: the master, which checks formats, imports nothing of HTTP.
@@ -87,11 +88,11 @@ def compile_line(format: str) -> Line:
     def line(exchange: Exchange, seconds: float) -> bytes:
         get = exchange.request.environ.get
         said: str = text(exchange, get, seconds)
-        if said.isascii():
-            data = said.encode()
-            # Most often nothing has to be escaped, which one look at the whole line tells.
-            if len(data.translate(None, _ESCAPED)) == len(data) - own:
-                return data
+        data = said.encode(*ENCODING)
+        # Most often nothing has to be escaped, which one look at the whole line tells.
+        clean = len(data.translate(None, _ESCAPED)) == len(data) - own
+        if clean and (said.isascii() or not _BEYOND_ASCII.search(said)):
+            return data
         return (template % _escaped(values(exchange, get, seconds))).encode(*ENCODING)
 
     return line
