@@ -83,8 +83,9 @@ def dict_config(given: Mapping[str, Any]) -> dict[str, Any]:
     if not given:
         return {}
     whole = {"formatters": _FORMATTERS, "handlers": _HANDLERS, "root": _ROOT, **given}
-    loggers = whole.get("loggers") or {}
-    whole["loggers"] = {name: of for name, of in loggers.items() if name not in _ITS_LOGGERS}
+    loggers = whole.get("loggers")
+    if isinstance(loggers, Mapping):
+        whole["loggers"] = {name: of for name, of in loggers.items() if name not in _ITS_LOGGERS}
     plain: dict[str, Any] = _plain(whole)
     return plain
 

@@ -221,7 +221,7 @@ def test_a_value_of_a_flag_that_has_no_equal_is_refused(flags: list[str], why: s
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("{", "not JSON: "), ("[]", "not an object of JSON")],
+    [("{", "not JSON: "), ("[]", "not an object of JSON"), ('{"loggers": 7}', "loggers: expected")],
 )
 def test_what_is_no_configuration_of_logging_is_refused(
     tmp_path: Path, text: str, why: str
@@ -229,7 +229,9 @@ def test_what_is_no_configuration_of_logging_is_refused(
     path = tmp_path / "logging.json"
     path.write_text(text)
     with pytest.raises(UsageError, match=why):
-        config.load(config.parse(["--log-config-json", str(path)], {}), {})
+        logconfig.check(
+            config.load(config.parse(["--log-config-json", str(path)], {}), {}).settings.log
+        )
 
 
 def test_objects_of_python_are_not_written_as_text(tmp_path: Path) -> None:
