@@ -142,7 +142,10 @@ WITHOUT = {
     "root_path": (_LOSE, "set SCRIPT_NAME in the app"),
     "capture_output": (_KEEP, "what an app writes to standard error goes where prefork's does"),
     "enable_stdio_inheritance": (_KEEP, "workers have the standard streams of the master"),
-    "logger_class": (_LOSE, "prefork's own logs are what they are; the app's are the app's"),
+    "logger_class": (
+        _LOSE,
+        "prefork's logs go by error_log, access_log and their formats, the app's by [log]",
+    ),
     "paste": (_LOSE, "give the app as module:factory()"),
     "raw_paste_global_conf": (_LOSE, "give the app as module:factory()"),
     "protocol": (_LOSE, "HTTP only: in nginx use proxy_pass"),

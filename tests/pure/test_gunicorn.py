@@ -125,7 +125,7 @@ def test_numbers_that_are_text_are_numbers(tmp_path: Path) -> None:
         ("limit_request_line = 0", "limit_request_line = 0 has no equal"),
         ("cert_reqs = 7", "cert_reqs = 7 makes no sense."),
         ("workers = 'many'", "workers = 'many' makes no sense."),
-        ("logger_class = 'shop.Logger'", "logger_class has no equal: prefork's own logs are what"),
+        ("logger_class = 'shop.Logger'", "logger_class has no equal: prefork's logs go by"),
         ("logconfig = 'logging.ini'", "logconfig has no equal: make a dictConfig of it"),
         ("logconfig_json = 'none.json'", "logconfig_json = 'none.json' has no equal: No such file"),
         ("syslog = True\nsyslog_addr = 'tcp://logs'", "syslog has no equal: tcp://logs: syslog is"),
