@@ -10,13 +10,14 @@ import pytest
 import tomli
 from gunicorn.config import KNOWN_SETTINGS
 
-from prefork import beside, config, logconfig, syslog
+from prefork import config, logconfig, syslog
 from prefork.errors import UsageError
 from prefork.gunicorn import EQUALS, FLAGS, WITHOUT, Loss
 from prefork.gunicorn_logs import SYSLOG
 from prefork.hooks import HOOKS, IMPOSSIBLE
 from prefork.importing import translate
 from prefork.settings import TABLE, Settings
+from reference import gunicorn_page
 
 TABLES = (EQUALS, SYSLOG, WITHOUT, HOOKS, IMPOSSIBLE)
 known = pytest.mark.parametrize("setting", KNOWN_SETTINGS, ids=lambda setting: setting.name)
@@ -54,12 +55,12 @@ def test_the_page_tells_of_a_default_that_differs(name: str) -> None:
     ours = TABLE[equal.name].default
     # What is not set there has no value of ours, and the directory is where both are started.
     same = theirs is None or name == "chdir" or equal.translate(theirs) == ours
-    assert same or name in beside.NOTES
+    assert same or name in gunicorn_page.NOTES
 
 
 def test_the_page_has_each_setting_and_hook() -> None:
-    page = beside.page()
-    assert set(beside.NOTES) <= {*EQUALS, *SYSLOG}
+    page = gunicorn_page.page()
+    assert set(gunicorn_page.NOTES) <= {*EQUALS, *SYSLOG}
     for name in (*EQUALS, *SYSLOG, *WITHOUT, *IMPOSSIBLE):
         assert f"\n| `{name}` |" in page
     for name in HOOKS:
