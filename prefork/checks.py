@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import NoReturn
 
-from prefork import hooks, logconfig, process, statsd
+from prefork import hooks, logconfig, process, statsd, syslog
 from prefork.accesslog import compile_line
 from prefork.errors import BootError, UsageError
 from prefork.finding import LOOKED_FOR
@@ -51,6 +51,9 @@ def check(settings: Settings) -> None:
     hooks.check(settings.hooks)
     process.user_and_group(settings)
     compile_line(settings.access_log_format)
+    for name in ("error_log", "access_log"):
+        if syslog.is_syslog(log := getattr(settings, name)):
+            syslog.parse(log, name)
     logconfig.check(settings.log)
 
 

@@ -20,10 +20,9 @@ from typing import Any, get_args, get_origin
 import msgspec
 import tomli
 
-from prefork import __version__
+from prefork import __version__, gunicorn_flags
 from prefork.errors import PreforkError, UsageError
 from prefork.finding import find_app
-from prefork.gunicorn import FLAGS, Flag, Loss
 from prefork.settings import STARTED_IN, TABLE, Group, Setting, Settings, home
 from prefork.systemd import passed_sockets
 
@@ -114,6 +113,7 @@ def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> argpar
     namespace = parser().parse_args(arguments)
     path = namespace.config or environ.get(_CONFIG_VARIABLE)
     namespace.config = os.path.join(STARTED_IN, path) if path else None
+    namespace.ignored += gunicorn_flags.remarks(vars(namespace))
     return namespace
 
 
@@ -149,9 +149,7 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="Print a configuration of gunicorn, which is executed, as TOML, and exit.",
     )
-    result.set_defaults(ignored=[])
-    for flag in FLAGS:
-        _add_foreign(result, flag)
+    gunicorn_flags.add(result)
     for group in Group:
         section = result.add_argument_group(group.value)
         for row in TABLE.values():
@@ -197,31 +195,6 @@ def _add_flag(section: argparse._ArgumentGroup, row: Setting) -> None:
     )
 
 
-def _add_foreign(section: argparse.ArgumentParser, flag: Flag) -> None:
-    """A flag of gunicorn's that is none here is accepted where nothing is lost without it."""
-
-    class Foreign(argparse.Action):
-        def __call__(
-            self,
-            parser: argparse.ArgumentParser,
-            namespace: argparse.Namespace,
-            values: Any,
-            option_string: str | None = None,
-        ) -> None:
-            remark = f"{option_string} {flag.loss.value}: {flag.why}"
-            if flag.loss is Loss.BEHAVIOUR:
-                parser.error(remark)
-            namespace.ignored = [*namespace.ignored, remark]
-
-    section.add_argument(
-        *flag.spelled,
-        action=Foreign,
-        nargs=None if flag.valued else 0,
-        dest="ignored",
-        help=argparse.SUPPRESS,
-    )
-
-
 def _default_note(row: Setting) -> str:
     if row.default in ("", None, [], {}):
         return ""
@@ -264,6 +237,8 @@ def _from_command_line(arguments: argparse.Namespace) -> Iterator[Given]:
     for row in TABLE.values():
         if row.name in given:
             yield Given(row.name, given[row.name], row.flags[-1], text=True)
+    for name, value, flag in gunicorn_flags.translated(given):
+        yield Given(name, value, flag, text=False)
 
 
 def _from_toml(path: str) -> Iterator[Given]:

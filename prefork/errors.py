@@ -7,6 +7,7 @@
 
     HTTPError               the client's: carries the status to answer with
     RequestTimeout          the app's: raised in it when its request takes too long
+    Untranslatable          gunicorn's: a value of its settings that has no equal here
 
 Each carries its outcome, so that one handler needs only to read it.
 """
@@ -67,3 +68,7 @@ class RequestTimeout(BaseException):
     Raised in the app of a gevent worker, where that waits. Not an `Exception`, as it is no affair
     of what the app handles; its `finally` clauses have their time.
     """
+
+
+class Untranslatable(Exception):
+    """A value of a setting of gunicorn's that has no equal; the message says why."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from prefork.errors import Untranslatable
+from prefork.gunicorn_logs import SYSLOG, dict_config, json_config
+
 _CLASSES = {
     "sync": "sync",
     "gthread": "threads",
@@ -16,10 +19,6 @@ _CLASSES = {
     "gunicorn.workers.ggevent.GeventWorker": "gevent",
 }
 _VERIFY = {0: "none", 1: "optional", 2: "required"}
-
-
-class Untranslatable(Exception):
-    """A value that has no equal; the message says why."""
 
 
 def _list(value: Any) -> list[str]:
@@ -54,10 +53,16 @@ def _verify(value: int) -> str:
 
 @dataclass(frozen=True)
 class Equal:
-    """What a setting is here: its name, and how its value is translated."""
+    """What a setting is here: its name, how its value is translated, and what is to be said of it.
+    `flag` is that of gunicorn, where there is none of ours that is spelled so."""
 
     name: str
     translate: Callable[[Any], Any] = lambda value: value
+    flag: str = ""
+    remark: str = ""
+
+
+_OF_LOGCONFIG = "is for what the app logs: error_log and access_log say where prefork's own logs go"
 
 
 # By gunicorn's names.
@@ -96,6 +101,8 @@ EQUALS = {
     "access_log_format": Equal("access_log_format"),
     "errorlog": Equal("error_log"),
     "loglevel": Equal("log_level", str.lower),
+    "logconfig_json": Equal("log", json_config, "--log-config-json", _OF_LOGCONFIG),
+    "logconfig_dict": Equal("log", dict_config, remark=_OF_LOGCONFIG),
     "control_socket": Equal("control_socket"),
     "statsd_host": Equal("statsd_host"),
     "statsd_prefix": Equal("statsd_prefix"),
@@ -119,8 +126,6 @@ _LOSE, _KEEP = Loss.BEHAVIOUR, Loss.NOTHING
 _OF_DIRTY = "there are no dirty workers: use a task queue"
 _OF_ASGI = "WSGI only"
 _OF_HTTP2 = "HTTP/1.1 only: a proxy in front can speak HTTP/2"
-_OF_LOGCONFIG = "a table [log] is a dictConfig, of what the app logs"
-_OF_SYSLOG = "error_log and access_log can name a syslog daemon: syslog:?facility=NAME&tag=NAME"
 _STRICT = "RFC 9112 is followed to the letter: what it forbids is refused"
 
 WITHOUT = {
@@ -137,7 +142,10 @@ WITHOUT = {
     "root_path": (_LOSE, "set SCRIPT_NAME in the app"),
     "capture_output": (_KEEP, "what an app writes to standard error goes where prefork's does"),
     "enable_stdio_inheritance": (_KEEP, "workers have the standard streams of the master"),
-    "logger_class": (_LOSE, "prefork's own logs are what they are; the app's are the app's"),
+    "logger_class": (
+        _LOSE,
+        "prefork's logs go by error_log, access_log and their formats, the app's by [log]",
+    ),
     "paste": (_LOSE, "give the app as module:factory()"),
     "raw_paste_global_conf": (_LOSE, "give the app as module:factory()"),
     "protocol": (_LOSE, "HTTP only: in nginx use proxy_pass"),
@@ -170,14 +178,7 @@ WITHOUT = {
     "dirty_post_fork": (_LOSE, _OF_DIRTY),
     "dirty_worker_init": (_LOSE, _OF_DIRTY),
     "dirty_worker_exit": (_LOSE, _OF_DIRTY),
-    "logconfig": (_LOSE, _OF_LOGCONFIG),
-    "logconfig_dict": (_LOSE, _OF_LOGCONFIG),
-    "logconfig_json": (_LOSE, _OF_LOGCONFIG),
-    "syslog": (_LOSE, _OF_SYSLOG),
-    "syslog_addr": (_LOSE, _OF_SYSLOG),
-    "syslog_prefix": (_LOSE, _OF_SYSLOG),
-    "syslog_facility": (_LOSE, _OF_SYSLOG),
-    "disable_redirect_access_to_syslog": (_KEEP, "access_log says where access logs go"),
+    "logconfig": (_LOSE, "make a dictConfig of it, which a table [log] is, of what the app logs"),
     "enable_backlog_metric": (_LOSE, "see prefork_backlog_connections at metrics_bind"),
     "control_socket_mode": (_KEEP, "it is always its owner's alone"),
     "control_socket_disable": (_LOSE, 'set control_socket = "off"'),
@@ -188,12 +189,14 @@ WITHOUT = {
     "default_proc_name": (_KEEP, "the app's name is the default"),
 }
 
+# Values without which nothing is lost: they ask for what is there anyway.
+NEEDLESS = {"logger_class": ("gunicorn.glogging.Logger", "gunicorn.instrument.statsd.Statsd")}
 
 # Its flags that are none here, by the settings that they are of.
 _NO_FLAGS = {
     "config", "check_config", "print_config", "default_proc_name", "tmp_upload_dir",
     "secure_scheme_headers", "on_dirty_starting", "dirty_post_fork", "dirty_worker_init",
-    "dirty_worker_exit", "logconfig_dict",
+    "dirty_worker_exit",
 }  # fmt: skip
 _SPELLED = {
     "daemon": ("-D", "--daemon"),
@@ -205,18 +208,13 @@ _SPELLED = {
     "dirty_apps": ("--dirty-app",),
     "control_socket_disable": ("--no-control-socket",),
     "logconfig": ("--log-config",),
-    "logconfig_json": ("--log-config-json",),
-    "syslog": ("--log-syslog",),
-    "syslog_addr": ("--log-syslog-to",),
-    "syslog_prefix": ("--log-syslog-prefix",),
-    "syslog_facility": ("--log-syslog-facility",),
 }
 _SWITCHES = {
     "daemon", "spew", "reuse_port", "sendfile", "initgroups", "capture_output",
     "enable_stdio_inheritance", "suppress_ragged_eofs", "do_handshake_on_connect",
     "http2_cleartext", "permit_obsolete_folding", "strip_header_spaces",
     "permit_unconventional_http_method", "permit_unconventional_http_version",
-    "casefold_http_method", "control_socket_disable", "syslog", "enable_backlog_metric",
+    "casefold_http_method", "control_socket_disable", "enable_backlog_metric", "syslog",
     "disable_redirect_access_to_syslog",
 }  # fmt: skip
 
@@ -224,18 +222,38 @@ _SWITCHES = {
 @dataclass(frozen=True)
 class Flag:
     """A flag of gunicorn's that is none here: how it is spelled, whether a value follows it, what
-    is lost without it, and why."""
+    is lost without it, and why; with a value of `needless` nothing is."""
 
     spelled: tuple[str, ...]
     valued: bool
     loss: Loss
     why: str
+    needless: tuple[str, ...] = ()
 
 
 FLAGS = [
     Flag(
-        _SPELLED.get(name, ("--" + name.replace("_", "-"),)), name not in _SWITCHES, *WITHOUT[name]
+        _SPELLED.get(name, ("--" + name.replace("_", "-"),)),
+        name not in _SWITCHES,
+        *WITHOUT[name],
+        NEEDLESS.get(name, ()),
     )
     for name in WITHOUT
     if name not in _NO_FLAGS
+]
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A flag of gunicorn's that is translated: the setting, and whether a value follows it."""
+
+    name: str
+    flag: str
+    valued: bool
+
+
+TRANSLATED = [
+    Translated(name, flag, name not in _SWITCHES)
+    for name, flag in (SYSLOG | {name: equal.flag for name, equal in EQUALS.items()}).items()
+    if flag
 ]

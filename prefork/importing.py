@@ -18,8 +18,9 @@ from typing import Any
 from msgspec import convert
 
 from prefork.config import key_toml, value_toml
-from prefork.errors import UsageError
-from prefork.gunicorn import EQUALS, WITHOUT, Loss, Untranslatable
+from prefork.errors import Untranslatable, UsageError
+from prefork.gunicorn import EQUALS, NEEDLESS, WITHOUT, Loss
+from prefork.gunicorn_logs import syslog_logs
 from prefork.hooks import HOOKS, IMPOSSIBLE
 from prefork.settings import TABLE
 
@@ -67,11 +68,12 @@ def translate(location: str) -> Translation:
             translation.hooks[name] = f"{path}:{name}"
         elif name in IMPOSSIBLE:
             translation.remarks.append(f"{name} {Loss.BEHAVIOUR.value}: {IMPOSSIBLE[name]}.")
-        elif name in WITHOUT and value:
+        elif name in WITHOUT and value and value not in NEEDLESS.get(name, ()):
             loss, why = WITHOUT[name]
             translation.remarks.append(f"{name} {loss.value}: {why}.")
         elif name in EQUALS:
             _translate(translation, name, value)
+    _send_to_syslog(translation, names)
     if "workers" in names and {"multiprocessing", "cpu_count"} & set(names):
         translation.remarks.append('workers was computed: "auto" counts the CPUs that may be used.')
     return translation
@@ -104,6 +106,21 @@ def _translate(translation: Translation, name: str, value: Any) -> None:
         translation.remarks.append(f"{name} = {value!r} makes no sense.")
         return
     translation.settings[equal.name] = translated
+    if value and equal.remark:
+        translation.remarks.append(f"{name} {equal.remark}.")
+
+
+def _send_to_syslog(translation: Translation, names: Mapping[str, Any]) -> None:
+    try:
+        logs = syslog_logs(names)
+    except Untranslatable as reason:
+        translation.remarks.append(f"syslog {Loss.BEHAVIOUR.value}: {reason}.")
+        return
+    for name, daemon in logs.items():
+        given = translation.settings.get(name)
+        if given:
+            translation.remarks.append(f"{name} = {given!r} is left out: a log goes to one place.")
+        translation.settings[name] = daemon
 
 
 def _assignments(table: Mapping[str, Any], but: Mapping[str, Any] | None = None) -> Iterator[str]:

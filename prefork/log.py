@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 STANDARD = "-"
+# How text becomes the bytes of a line: what is said may not be Unicode throughout.
+ENCODING = ("utf-8", "backslashreplace")
 _SECRET_MODE = 0o640
 
 
@@ -68,16 +70,22 @@ class LogFile:
             line: what is said.
             severity: as in syslog(3), for those to whom it means something.
         """
+        self.append((line + "\n").encode(*ENCODING), severity)
+
+    def append(self, data: bytes, severity: int = INFO) -> None:
+        """Append a line that is encoded already, and has its newline."""
         if self.lost:
             start = "\n" if self._cut else ""
-            line = f"{start}({self.lost} lines before this one were lost)\n{line}"
+            data = f"{start}({self.lost} lines before this one were lost)\n".encode() + data
         # Where could it be said that a log can't be written? It is counted.
         try:
-            written = self._put(line, severity)
+            written = self._put(data, severity)
         except OSError:
             written = False
-        self.lost = 0 if written else self.lost + 1
-        self._cut = False if written else self._cut
+        if not written:
+            self.lost += 1
+        elif self.lost:
+            self.lost = 0
 
     def reopen(self) -> None:
         """Open the path anew, after a log rotation; the number of the fd stays the same.
@@ -100,11 +108,9 @@ class LogFile:
     def __str__(self) -> str:
         return self.path or STANDARD
 
-    def _put(self, line: str, severity: int) -> bool:
-        data = (line + "\n").encode("utf-8", "backslashreplace")
-        return self._write_all(data) if self.patient else self._write_ready(data)
-
-    def _write_all(self, data: bytes) -> bool:
+    def _put(self, data: bytes, severity: int) -> bool:
+        if not self.patient:
+            return self._write_ready(data)
         while data:
             data = data[os.write(self.fd, data) :]
         return True
@@ -115,7 +121,7 @@ class LogFile:
                 return False
             # So much a pipe takes without waiting that poll(2) calls writable: pipe(7).
             data = data[os.write(self.fd, data[:PIPE_BUF]) :]
-            self._cut = True
+            self._cut = bool(data)
         return True
 
     def _open(self) -> int:
@@ -163,12 +169,11 @@ class SyslogFile(LogFile):
 
     def stream(self) -> IO[str]:
         """It as a text stream; what is written there are errors."""
-        return TextIOWrapper(
-            BufferedWriter(_Messages(self)), "utf-8", "backslashreplace", line_buffering=True
-        )
+        return TextIOWrapper(BufferedWriter(_Messages(self)), *ENCODING, line_buffering=True)
 
-    def _put(self, line: str, severity: int) -> bool:
-        return all(self._send(self._daemon.message(part, severity)) for part in line.split("\n"))
+    def _put(self, data: bytes, severity: int) -> bool:
+        lines = data.removesuffix(b"\n").split(b"\n")
+        return all(self._send(self._daemon.message(line, severity)) for line in lines)
 
     def _send(self, message: bytes) -> bool:
         flags = 0 if self.patient else MSG_DONTWAIT

@@ -642,7 +642,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "-"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error", "critical"],
-        Option(Group.LOG, "Least severity that is logged."),
+        Option(Group.LOG, "Least severity that is logged.", parse=str.lower),
     ] = "info"
     log_format: Annotated[
         Literal["text", "json"],

@@ -53,7 +53,7 @@ class Syslog:
         """
         return connected(self.path, 0) if self.path else connected(self.host, self.port)
 
-    def message(self, line: str, severity: int) -> bytes:
+    def message(self, line: bytes, severity: int) -> bytes:
         """A line as the daemon wants it. What is longer than 60000 bytes is cut.
 
         Args:
@@ -66,7 +66,7 @@ class Syslog:
         # The daemon of this machine knows its name.
         where = "" if self.path else f"{gethostname()} "
         head = f"<{self.facility << 3 | severity}>{stamp} {where}{self.tag}[{os.getpid()}]: "
-        return head.encode() + line.encode("utf-8", "backslashreplace")[:_LONGEST]
+        return head.encode() + line[:_LONGEST]
 
 
 def is_syslog(text: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from prefork.gunicorn import EQUALS, WITHOUT
+from prefork.gunicorn import EQUALS, WITHOUT, Equal
+from prefork.gunicorn_logs import SYSLOG
 from prefork.hooks import HOOKS, IMPOSSIBLE
 from prefork.settings import TABLE
 
@@ -31,6 +32,13 @@ NOTES = {
     "group": "the default is not to change it",
     "accesslog": 'the default is `""`, none',
     "control_socket": "another protocol: it is for preforkctl(1)",
+    "logconfig_json": "a table, not a file; of what the app logs, not prefork",
+    "logconfig_dict": "of what the app logs, not prefork",
+    "syslog": "a log goes to one place: there, or to a file",
+    "syslog_addr": "`syslog+udp://HOST:PORT` or `syslog+unix:///PATH`; there is no TCP",
+    "syslog_prefix": "`?tag=PREFIX.error` and `?tag=PREFIX.access` behind it, without `gunicorn.`",
+    "syslog_facility": "`?facility=NAME` behind it",
+    "disable_redirect_access_to_syslog": "set `access_log` to something else",
     "cert_reqs": '0, 1, 2 are `"none"`, `"optional"`, `"required"`',
 }
 
@@ -71,8 +79,15 @@ def page() -> str:
 
 def _equals() -> Iterator[Sequence[str]]:
     for theirs, equal in EQUALS.items():
-        flags = "APP" if equal.name == "app" else ", ".join(map(_code, TABLE[equal.name].flags))
-        yield _code(theirs), _code(equal.name), flags, NOTES.get(theirs, "")
+        yield _code(theirs), _code(equal.name), _flags(equal), NOTES.get(theirs, "")
+    for theirs, flag in SYSLOG.items():
+        yield _code(theirs), "`error_log`, `access_log`", _code(flag), NOTES[theirs]
+
+
+def _flags(equal: Equal) -> str:
+    if equal.name == "app":
+        return "APP"
+    return ", ".join(map(_code, (equal.flag,) if equal.flag else TABLE[equal.name].flags))
 
 
 def _without() -> Iterator[Sequence[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 
 from prefork.config import parser
@@ -116,7 +117,9 @@ def _options() -> Iterator[str]:
     """First those that are no settings."""
     actions = {action.dest: action for action in parser()._actions}
     yield from options(
-        action for dest, action in actions.items() if dest not in (*TABLE, "APP", "ignored")
+        action
+        for dest, action in actions.items()
+        if dest not in (*TABLE, "APP") and action.help != argparse.SUPPRESS
     )
     yield from (".PP", *roff.prose(_ABOUT_OPTIONS))
     for group in Group:

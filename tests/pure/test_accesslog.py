@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefork.accesslog import AccessLogger, compile_format, compile_line, names_request_id
+from prefork.accesslog import AccessLogger, compile_line, names_request_id
 from prefork.errors import UsageError
 from prefork.http.body import Body
 from prefork.http.parser import RequestParser
@@ -67,8 +67,10 @@ def exchange(
 
 
 def logged(format: str, over: Exchange, seconds: float = 1.2345678) -> str:
-    """The line that a format makes of an exchange."""
-    return compile_line(format)(over, seconds)
+    """The line that a format makes of an exchange, without its newline."""
+    line = compile_line(format)(over, seconds).decode()
+    assert line.endswith("\n")
+    return line.removesuffix("\n")
 
 
 EXCHANGE = exchange("Referer: http://from/", "User-Agent: agent/1", "X-Asked: for")
@@ -103,6 +105,7 @@ EXCHANGE = exchange("Referer: http://from/", "User-Agent: agent/1", "X-Asked: fo
         ("%({REMOTE_ADDR}e)s", "192.0.2.1"),
         ("%({wsgi.url_scheme}e)s", "http"),
         ("%({MISSING}e)s", "-"),
+        ("%({'\"get(0)\\}e)s", "-"),
         ("", ""),
         ("plain", "plain"),
         ("%%", "%"),
@@ -244,6 +247,14 @@ def test_a_percent_sign_of_a_client_is_no_atom() -> None:
     assert logged("%(a)s %(U)s %(q)s", over) == "%(h)s %s %d %% /%s %s"
 
 
+@pytest.mark.parametrize("between", ["\t", '"', "\\", "\x1f", "\N{SNOWMAN}", "\n"])
+def test_what_the_format_has_of_itself_is_no_forgery_and_hides_none(between: str) -> None:
+    format = f"%(a)s{between}%(s)s"
+    assert logged(format, exchange("User-Agent: agent/1")) == f"agent/1{between}201"
+    forging = exchange(f'User-Agent: "{chr(9)}\\')
+    assert logged(format, forging) == rf"\x22\x09\x5c{between}201"
+
+
 # Formats.
 
 
@@ -268,26 +279,26 @@ def test_a_percent_sign_of_a_client_is_no_atom() -> None:
 )
 def test_a_format_that_names_what_there_is_not_is_refused(format: str) -> None:
     with pytest.raises(UsageError, match="access_log_format"):
-        compile_format(format)
+        compile_line(format)
 
 
 def test_a_refusal_shows_what_is_wrong() -> None:
     with pytest.raises(UsageError, match=re.escape("'%(x)s'")):
-        compile_format("%(h)s %(x)s %(s)s")
+        compile_line("%(h)s %(x)s %(s)s")
 
 
 @given(format=st.text("%(){}hsioexz -", max_size=12))
 def test_a_format_is_either_refused_or_works(format: str) -> None:
     try:
-        template, atoms = compile_format(format)
+        line = compile_line(format)
     except UsageError:
         return
-    assert template % tuple(atom(EXCHANGE, 0.5) for atom in atoms) is not None
+    assert line(EXCHANGE, 0.5)
 
 
 def test_every_atom_is_there() -> None:
     for atom in ATOMS:
-        compile_format(f"%({atom})s")
+        compile_line(f"%({atom})s")
 
 
 # Lines.

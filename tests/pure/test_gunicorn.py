@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,16 @@ import pytest
 import tomli
 from gunicorn.config import KNOWN_SETTINGS
 
-from prefork import config
+from prefork import config, logconfig, syslog
 from prefork.errors import UsageError
 from prefork.gunicorn import EQUALS, FLAGS, WITHOUT, Loss
+from prefork.gunicorn_logs import SYSLOG
 from prefork.hooks import HOOKS, IMPOSSIBLE
 from prefork.importing import translate
 from prefork.settings import TABLE, Settings
 from reference import gunicorn_page
 
+TABLES = (EQUALS, SYSLOG, WITHOUT, HOOKS, IMPOSSIBLE)
 known = pytest.mark.parametrize("setting", KNOWN_SETTINGS, ids=lambda setting: setting.name)
 
 
@@ -32,7 +35,7 @@ def translated(directory: Path, program: str) -> tuple[Settings, str]:
 
 @known
 def test_each_setting_is_translated_or_explained(setting: Any) -> None:
-    assert sum(setting.name in table for table in (EQUALS, WITHOUT, HOOKS, IMPOSSIBLE)) == 1
+    assert sum(setting.name in table for table in TABLES) == 1
 
 
 @known
@@ -57,8 +60,8 @@ def test_the_page_tells_of_a_default_that_differs(name: str) -> None:
 
 def test_the_page_has_each_setting_and_hook() -> None:
     page = gunicorn_page.page()
-    assert set(gunicorn_page.NOTES) <= set(EQUALS)
-    for name in (*EQUALS, *WITHOUT, *IMPOSSIBLE):
+    assert set(gunicorn_page.NOTES) <= {*EQUALS, *SYSLOG}
+    for name in (*EQUALS, *SYSLOG, *WITHOUT, *IMPOSSIBLE):
         assert f"\n| `{name}` |" in page
     for name in HOOKS:
         assert f"\n| `{name}(" in page
@@ -123,6 +126,10 @@ def test_numbers_that_are_text_are_numbers(tmp_path: Path) -> None:
         ("limit_request_line = 0", "limit_request_line = 0 has no equal"),
         ("cert_reqs = 7", "cert_reqs = 7 makes no sense."),
         ("workers = 'many'", "workers = 'many' makes no sense."),
+        ("logger_class = 'shop.Logger'", "logger_class has no equal: prefork's logs go by"),
+        ("logconfig = 'logging.ini'", "logconfig has no equal: make a dictConfig of it"),
+        ("logconfig_json = 'none.json'", "logconfig_json = 'none.json' has no equal: No such file"),
+        ("syslog = True\nsyslog_addr = 'tcp://logs'", "syslog has no equal: tcp://logs: syslog is"),
     ],
 )
 def test_what_is_not_translated_is_told_with_the_reason(
@@ -132,6 +139,113 @@ def test_what_is_not_translated_is_told_with_the_reason(
     assert remark in text
     assert settings == Settings()
     assert tomli.loads(text) == {}
+
+
+def test_a_logger_that_gunicorn_has_anyway_is_nothing_to_tell_of(tmp_path: Path) -> None:
+    default = "gunicorn.glogging.Logger"
+    assert "logger_class" not in translated(tmp_path, f"logger_class = {default!r}")[1]
+    assert config.parse(["--logger-class", default], {}).ignored == []
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "error_log", "access_log"),
+    [
+        ("syslog = False\nsyslog_addr = 'udp://logs'", "--log-syslog-to udp://logs", "-", ""),
+        (
+            "syslog = True",
+            "--log-syslog",
+            "syslog+udp://localhost?facility=user&tag=prefork.error",
+            "syslog+udp://localhost?facility=user&tag=prefork.access",
+        ),
+        (
+            "syslog = True\nsyslog_addr = 'unix:///dev/log#dgram'\nsyslog_prefix = 'shop'\n"
+            "syslog_facility = 'LOCAL3'\ndisable_redirect_access_to_syslog = True",
+            "--log-syslog --log-syslog-to unix:///dev/log#dgram --log-syslog-prefix shop "
+            "--log-syslog-facility LOCAL3 --disable-redirect-access-to-syslog",
+            "syslog+unix:///dev/log?facility=local3&tag=shop.error",
+            "",
+        ),
+    ],
+)
+def test_syslog_is_where_the_logs_go(
+    tmp_path: Path, program: str, flags: str, error_log: str, access_log: str
+) -> None:
+    by_flags = config.load(config.parse(flags.split(), {}), {}).settings
+    for settings in (translated(tmp_path, program)[0], by_flags):
+        assert (settings.error_log, settings.access_log) == (error_log, access_log)
+        for log in filter(syslog.is_syslog, (error_log, access_log)):
+            syslog.parse(log)
+
+
+def test_a_file_beside_syslog_is_told_of(tmp_path: Path) -> None:
+    _, text = translated(tmp_path, "syslog = True\naccesslog = 'access.log'\n")
+    assert "# access_log = 'access.log' is left out: a log goes to one place." in text
+    namespace = config.parse(["--access-logfile", "access.log", "--log-syslog"], {})
+    assert namespace.ignored == [
+        "--access-logfile is left out beside --log-syslog: a log goes to one place"
+    ]
+    assert config.load(namespace, {}).settings.access_log.startswith("syslog+udp:")
+
+
+def test_a_configuration_of_logging_is_a_table(tmp_path: Path) -> None:
+    given = {
+        "version": 1,
+        "loggers": {
+            "shop": {"level": "DEBUG", "filters": None},
+            "gunicorn.access": {"handlers": ["console"]},
+        },
+    }
+    (tmp_path / "logging.json").write_text(json.dumps(given))
+    flags = ["--log-config-json", str(tmp_path / "logging.json")]
+    namespace = config.parse(flags, {})
+    by_dict, text = translated(tmp_path, f"logconfig_dict = {given!r}\n")
+    by_json, _ = translated(tmp_path, f"logconfig_json = {flags[1]!r}\n")
+    for settings in (by_dict, by_json, config.load(namespace, {}).settings):
+        assert settings.log["loggers"] == {"shop": {"level": "DEBUG"}}
+        assert settings.log["root"] == {"level": "INFO", "handlers": ["console"]}
+        logconfig.check(settings.log)
+    assert "# logconfig_dict is for what the app logs: error_log" in text
+    assert namespace.ignored[0].startswith("--log-config-json is for what the app logs: error_log")
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["--log-config-json", "none.json"], "--log-config-json none.json: No such file"),
+        (["--log-syslog", "--log-syslog-to", "tcp://logs"], "--log-syslog: tcp://logs: syslog is"),
+    ],
+)
+def test_a_value_of_a_flag_that_has_no_equal_is_refused(flags: list[str], why: str) -> None:
+    with pytest.raises(UsageError, match=f"^{why}"):
+        config.load(config.parse(flags, {}), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("{", "not JSON: "), ("[]", "not an object of JSON"), ('{"loggers": 7}', "loggers: expected")],
+)
+def test_what_is_no_configuration_of_logging_is_refused(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    path = tmp_path / "logging.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=why):
+        logconfig.check(
+            config.load(config.parse(["--log-config-json", str(path)], {}), {}).settings.log
+        )
+
+
+def test_objects_of_python_are_not_written_as_text(tmp_path: Path) -> None:
+    _, text = translated(tmp_path, "logconfig_dict = {'filters': {'a': {'()': object}}}\n")
+    assert "logconfig_dict = {'filters': " in text
+    assert "is an object of Python: name it" in text
+    assert tomli.loads(text) == {}
+
+
+def test_a_level_may_be_written_in_capitals() -> None:
+    assert config.load(config.parse(["--log-level", "WARNING"], {}), {}).settings.log_level == (
+        "warning"
+    )
 
 
 def test_a_module_can_be_named_as_gunicorn_has_it(

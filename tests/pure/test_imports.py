@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "prefork"
 # a floor of single files, not even from its neighbours unless they are listed here.
 FLOORS = [
     {"prefork", "prefork.datagram", "prefork.errors"},
+    {"prefork.gunicorn_logs"},
     {
         "prefork.cgroups",
         "prefork.finding",
@@ -31,6 +32,7 @@ FLOORS = [
         "prefork.pidfile",
         "prefork.systemd",
     },
+    {"prefork.gunicorn_flags"},
     {
         "prefork.config",
         "prefork.crowding",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from prefork import log
-from prefork.accesslog import compile_format
+from prefork.accesslog import compile_line
 from prefork.errors import UsageError
 from prefork.log import LogFile, Logs
 
@@ -265,10 +265,4 @@ def test_the_apps_error_stream_writes_lines_at_once_and_outlives_its_reader(
 )
 def test_an_unknown_atom_is_refused_and_shown_as_it_was_written(format: str, shown: str) -> None:
     with pytest.raises(UsageError, match=re.escape(f"access_log_format: there is no '{shown}'")):
-        compile_format(format)
-
-
-def test_a_percent_sign_in_the_format_is_doubled() -> None:
-    template, atoms = compile_format("100%% %(s)s")
-    assert template == "100%% %s"
-    assert len(atoms) == 1
+        compile_line(format)

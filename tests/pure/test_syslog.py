@@ -156,6 +156,6 @@ def test_a_socket_that_another_program_has_connected_goes_on(
 
 
 def test_a_message_over_the_network_says_from_where() -> None:
-    message = syslog.parse("syslog+udp://127.0.0.1").message("hello", 6).decode()
+    message = syslog.parse("syslog+udp://127.0.0.1").message(b"hello", 6).decode()
     assert f" {socket.gethostname()} prefork[" in message
     assert message.startswith("<14>")

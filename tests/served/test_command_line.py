@@ -150,6 +150,16 @@ FLAWS = {
     "wrong type": ("workers = 'many'", ["good"], r"\S+/conf.toml:1: workers = .*"),
     "out of range": ("\n\nworkers = 0", ["good"], r"\S+/conf.toml:3: workers = 0: .*"),
     "bad TOML": ("workers = 1\nbind", ["good"], r"\S+/conf.toml:2: .*"),
+    "syslog": (
+        "\naccess_log = 'syslog:?facility=nope'",
+        ["good"],
+        r"\S+/conf.toml:2: syslog:\?facility=nope: expected syslog:, .*",
+    ),
+    "syslog as gunicorn has it": (
+        "",
+        ["good", "--log-syslog", "--log-syslog-facility", "nope"],
+        r"--log-syslog: syslog\+udp://localhost\?facility=nope&tag=prefork.error: expected .*",
+    ),
     "flag": ("", ["good", "-w", "0"], r"--workers: workers = 0: .*"),
     "user": ("\nuser = 'nobdy'", ["good"], r"\S+/conf.toml:2: user = nobdy: no such user"),
     "group": ("\ngroup = 'nogrop'", ["good"], r"\S+/conf.toml:2: group = .*: no such group"),

@@ -364,6 +364,7 @@ def test_logrotate_rotates_by_the_sample_configuration(serve: Serve, tmp_path: P
     config.chmod(0o644)
     with server.client() as client:
         client.ask("/?old")
+        until(access, "old")  # which comes after the answer, and what is empty is not rotated
         subprocess.run([LOGROTATE, "-f", "-s", tmp_path / "state", config], check=True)
         until(errors, "logs reopened")
         has_reopened(client, errors, "new")
@@ -530,6 +531,35 @@ def test_both_logs_go_to_a_syslog_daemon_over_the_network(tmp_path: Path) -> Non
             hear("taken over(.|\n)*reload to generation 2 done")
             assert server.stop() == 0
         assert server.log == ""
+
+
+def test_gunicorns_flags_send_both_logs_to_syslog_and_configure_those_of_the_app(
+    tmp_path: Path,
+) -> None:
+    handler = {"class": "logging.FileHandler", "filename": str(tmp_path / "shop.log")}
+    logging = {"handlers": {"file": handler}, "root": {"handlers": ["file"]}}
+    (tmp_path / "logging.json").write_text(json.dumps(logging))
+    (tmp_path / "shop.py").write_text(
+        "import logging\nfrom tests.apps.probe import app\nlogging.warning('sold out')\n"
+    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(tmp_path / "log"))
+        daemon.settimeout(PATIENCE)
+        arguments = ["shop:app", "-b", "unix:s", "--log-config-json", "logging.json"]
+        arguments += ["--log-syslog", "--log-syslog-to", f"unix://{tmp_path}/log"]
+        arguments += ["--log-syslog-prefix", "shop", "--log-syslog-facility", "local1"]
+        with launched(tmp_path, *arguments) as server:
+            client = unix_client(tmp_path)
+            client.ask("/")
+            client.close()
+            said = ""
+            while "GET /" not in said:
+                said += daemon.recv(1 << 16).decode() + "\n"
+            assert server.stop() == 0
+    assert re.search(r"<142>.* shop\.access\[\d+\]: .*GET / ", said)
+    assert re.search(r"<142>.* shop\.error\[\d+\]: .* started: 1 serving", said)
+    assert "--log-config-json is for what the app logs" in said
+    assert "sold out" in (tmp_path / "shop.log").read_text()
 
 
 # Logs that can't be written.
