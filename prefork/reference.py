@@ -134,8 +134,9 @@ EXIT_STATUS = {
 }
 
 _FILES = {
-    "conf/prefork.toml, conf/Procfile, conf/prefork.service, conf/prefork.socket": "Samples, in "
-    "the source distribution.",
+    "conf/prefork.toml, conf/Procfile, conf/prefork.service, conf/prefork.socket, conf/nginx.conf, "
+    "conf/haproxy.cfg, conf/kubernetes.yaml, conf/logrotate, conf/grafana.json": "Samples, in the "
+    "source distribution.",
     "/proc/sys/net/core/somaxconn": "The most that the kernel lets `backlog` be.",
     "/proc/self/cgroup, /sys/fs/cgroup": "The control groups, of versions 1 and 2, whose quotas "
     '`workers = "auto"` does not exceed.',

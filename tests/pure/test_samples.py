@@ -33,3 +33,18 @@ def test_the_command_of_the_unit_is_one() -> None:
     executable, *arguments = shlex.split(command)
     assert executable.endswith("/prefork")
     assert config.load(config.parse(arguments, {}), {}).settings.app == "mysite:app"
+
+
+def number(pattern: str, name: str) -> float:
+    """The number behind these words in a sample; where it stands twice it is the same."""
+    (found,) = set(re.findall(rf"{pattern}(\d+)", text(name)))
+    return float(found)
+
+
+def test_a_host_goes_on_until_the_proxy_has_found_out() -> None:
+    looks = number("inter ", "haproxy.cfg") * (number("fall ", "haproxy.cfg") + 1)
+    assert number("drain_delay = ", "haproxy.cfg") > looks
+
+
+def test_nginx_does_not_try_a_host_again_before_it_is_gone() -> None:
+    assert number("fail_timeout=", "nginx.conf") > number("drain_delay = ", "nginx.conf")
