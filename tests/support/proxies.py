@@ -26,7 +26,15 @@ worker_processes 2;
 pid {directory}/nginx.pid;
 error_log {directory}/log notice;
 events {{}}
-http {{ access_log off; include {directory}/sample; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    scgi_temp_path {directory}/scgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    include {directory}/sample;
+}}
 """
 
 
