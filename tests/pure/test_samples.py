@@ -42,8 +42,8 @@ def number(pattern: str, name: str) -> float:
 
 
 def test_a_host_goes_on_until_the_proxy_has_found_out() -> None:
-    looks = number("inter ", "haproxy.cfg") * (number("fall ", "haproxy.cfg") + 1)
-    assert number("drain_delay = ", "haproxy.cfg") > looks
+    look = number("inter ", "haproxy.cfg") + number("timeout check ", "haproxy.cfg")
+    assert number("drain_delay = ", "haproxy.cfg") > look * number("fall ", "haproxy.cfg")
 
 
 def test_nginx_does_not_try_a_host_again_before_it_is_gone() -> None:
