@@ -23,6 +23,7 @@ from prefork.ctl.main import parser as ctl_parser
 from prefork.settings import TABLE
 from tests.support.machine import Machine
 from tests.support.nginx import find_nginx, needs_nginx
+from tests.support.proxies import find_haproxy, needs_haproxy
 from tests.support.server import PATIENCE, ROOT
 
 NOT_RUN = {
@@ -34,6 +35,17 @@ NOT_RUN = {
 SHELL, TOML, PYTHON, NGINX, PROCFILE = "sh", "toml", "python", "nginx", "procfile"
 # What these print is all that they do.
 _NO_SERVER = re.compile(r"--(import-gunicorn|print-config|check-config|version|help)\b")
+# An app that has a page for proxies.
+READY = """\
+from prefork import demo
+
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/ready":
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+    return demo.app(environ, start_response)
+"""
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"# (\w[\w.]*\.(?:toml|py))\n")
 
@@ -55,6 +67,11 @@ class Block:
         """The name of the file that it is, if any."""
         match = _NAMED.match(self.text)
         return match[1] if match else ""
+
+    @property
+    def of_a_fleet(self) -> bool:
+        """Whether it goes through several hosts."""
+        return "ssh " in self.text
 
 
 def blocks_of(page: Path) -> Iterator[Block]:
@@ -153,12 +170,52 @@ def second_cells(text: str) -> list[str]:
 
 
 def runnable() -> list[Block]:
-    return [block for block in BLOCKS if block.language == SHELL and commands(block)]
+    own = [block for block in BLOCKS if block.language == SHELL and not block.of_a_fleet]
+    return [block for block in own if commands(block)]
 
 
 @pytest.mark.parametrize("block", runnable(), ids=str)
 def test_what_a_reader_types_works(reader: Machine, block: Block) -> None:
     reader.run(script(commands(block)))
+
+
+# What passes while nothing happens, on the page and in the samples.
+SHORTER = {"drain_delay = 10": "drain_delay = 1", "=15s": "=2s", "sleep 20": "sleep 3"}
+FLEET = [block for block in BLOCKS if block.of_a_fleet]
+FRONTS = [
+    pytest.param(f'{find_nginx()} -e nginx.log -p "$PWD" -c nginx.conf', marks=needs_nginx),
+    pytest.param(f"{find_haproxy()} -D -f haproxy.cfg", marks=needs_haproxy),
+]
+
+
+def shorter(text: str) -> str:
+    for long, short in SHORTER.items():
+        text = text.replace(long, short)
+    return text
+
+
+@pytest.mark.parametrize("front", FRONTS, ids=["nginx", "haproxy"])
+@pytest.mark.parametrize("block", FLEET[:1], ids=["fleet"])
+def test_the_steps_of_a_fleet_are_seen_by_nobody(reader: Machine, block: Block, front: str) -> None:
+    """By the samples as they are, at the addresses that stand in them."""
+    (reader.home / "myapp.py").write_text(READY)
+    sources = {
+        "site.conf": ROOT / "conf/nginx.conf",
+        "haproxy.cfg": ROOT / "conf/haproxy.cfg",
+        "prefork.toml": reader.home / "prefork.toml",
+    }
+    for name, source in sources.items():
+        (reader.home / name).write_text(shorter(source.read_text()))
+    (reader.home / "nginx.conf").write_text(
+        "user root; pid nginx.pid; events {}\nhttp { access_log off; include site.conf; }\n"
+    )
+    reader.run(
+        f"begin 192.0.2.11\nbegin 192.0.2.12\n{front}\n"
+        "curl -sSf --retry 20 --retry-connrefused http://192.0.2.1/ >page\n"
+        "{ while curl -sSf http://192.0.2.1/ >page; do sleep 0.02; done; touch lost; } &\n"
+        + "\n".join(shorter(block.text) for block in FLEET)
+        + "\n[ ! -e lost ]"
+    )
 
 
 @in_language(PROCFILE)

@@ -19,10 +19,14 @@ from tests.support.server import PATIENCE
 
 _OWN = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
-# SIOCSIFFLAGS, IFF_UP: netdevice(7). As ip(8) does it, which is not everywhere.
+# SIOCSIFFLAGS, IFF_UP, and SIOCSIFADDR: netdevice(7). As ip(8) does it, which is not everywhere.
+# All of 192.0.2.0/24 is here then, the addresses that documentation has for hosts.
 _LOOPBACK_UP = """
 import fcntl, socket, struct
-fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh14x", b"lo", 1))
+sock = socket.socket()
+fcntl.ioctl(sock, 0x8914, struct.pack("16sh14x", b"lo", 1))
+address = socket.inet_aton("192.0.2.1")
+fcntl.ioctl(sock, 0x8916, struct.pack("16sHH4s8x", b"lo:1", socket.AF_INET, 0, address))
 """
 
 # Nothing can be mounted at /app where there is none, so there is another root, with all that the
@@ -70,6 +74,30 @@ ask() {
     curl -sSf --retry 20 --retry-connrefused "http://127.0.0.1:$port/" >>page
 }
 
+# `begin HOST` starts what prefork.toml says at an address of its own; `ssh HOST COMMAND` is for it.
+begin() {
+    mkdir -p "/run/$1"
+    : >"/run/$1/log"
+    XDG_RUNTIME_DIR=/run/$1 prefork myapp:app -c prefork.toml -b "$1:8000" -p "/run/$1/pid" \\
+        >>"/run/$1/log" 2>&1 &
+    until grep -q 'started: ' "/run/$1/log"; do
+        grep -q '^State:.[^Z]' /proc/$!/status
+        sleep 0.05
+    done
+}
+
+ssh() {
+    host=$1
+    shift
+    if [ "$*" = "systemctl restart mysite" ]; then
+        kill "$(cat "/run/$host/pid")"
+        while [ -e "/run/$host/pid" ]; do sleep 0.05; done
+        begin "$host"
+    else
+        XDG_RUNTIME_DIR=/run/$host "$@"
+    fi
+}
+
 reloaded() {
     until grep -Eq 'reload .*(done|aborted|refused)' log; do sleep 0.05; done
     grep -q 'reload to generation .* done' log
@@ -104,7 +132,8 @@ class Machine:
         """Run a script of the shell, which ends at the first failure: all that it writes, and what
         its last server has.
 
-        Besides commands there are the verbs `serve COMMAND`, `ask`, `reloaded` and `stop`.
+        Besides commands there are the verbs `serve COMMAND`, `ask`, `reloaded` and `stop`; and for
+        several servers `begin HOST` and `ssh HOST COMMAND`.
         """
         (self.home / "script").write_text(f"{_VERBS}\n{script}\nstop\n")
         command = [*_OWN, "sh", "-c", _ENTER, "enter", str(self._directory), _LOOPBACK_UP]
