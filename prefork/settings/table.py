@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from prefork.settings.option import Option
 from prefork.settings.process import ProcessSettings
@@ -33,10 +33,19 @@ class Setting:
         return "PREFORK_" + self.name.upper()
 
     @property
+    def bare(self) -> Any:
+        """The type, without what is said about it."""
+        return get_args(self.type)[0]
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """The words that it may be, or nothing where it is no such setting."""
-        bare = get_args(self.type)[0]
-        return get_args(bare) if getattr(bare, "__origin__", None) is Literal else ()
+        return get_args(self.bare) if get_origin(self.bare) is Literal else ()
+
+    @property
+    def holds_several(self) -> bool:
+        """Whether a flag is repeated, or a string split, to give several values."""
+        return get_origin(self.bare) in (list, dict) and self.option.parse is None
 
 
 def _table() -> dict[str, Setting]:
