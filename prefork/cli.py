@@ -15,11 +15,12 @@ from prefork import __version__, config, log, pidfile, process, signals
 from prefork.checks import check, check_app, check_in_children
 from prefork.errors import BootError, PreforkError
 from prefork.log import Logs
+from prefork.master.binding import bind_all
 from prefork.master.door import open_door
 from prefork.master.forking import fork
 from prefork.master.handover import Handover, settings_of
 from prefork.master.link import describe_exit
-from prefork.master.listeners import Listener, bind_all
+from prefork.master.listeners import Listener
 from prefork.master.loop import Master
 from prefork.master.observer import bind_metrics
 from prefork.master.upgrade import Inheritance

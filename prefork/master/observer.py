@@ -20,9 +20,10 @@ from importlib.util import find_spec
 from prefork.errors import UsageError
 from prefork.log import Logs
 from prefork.master.backoff import Backoffs
+from prefork.master.binding import bind_all
 from prefork.master.forking import fork
 from prefork.master.link import describe_exit
-from prefork.master.listeners import Listener, bind_all
+from prefork.master.listeners import Listener
 from prefork.settings import Settings
 from prefork.wire import channel, messages
 from prefork.wire.assignment import ObserverAssignment
