@@ -119,7 +119,7 @@ class Reloading:
 
     def _not_renewed(self, why: str) -> None:
         self._refuse(why)
-        self._workers.deadline = 0.0  # another one may be wanted meanwhile
+        self._workers.look()  # another one may be wanted meanwhile
 
     def _refuse(self, why: str) -> None:
         count(self._counts.reloads, "refused")
@@ -138,7 +138,7 @@ class Reloading:
         fleet.reload(size, now, settings.reload_bake, settings.preload)
         self._settings.clear()
         self._settings.update({fleet.generation: current, fleet.newest: settings})
-        self._workers.deadline = now
+        self._workers.look()
         _log.info("reload to generation %d begun", fleet.newest)
         self._reloads.begun()
         self._hooks.resized(before, now)
