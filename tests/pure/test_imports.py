@@ -40,7 +40,7 @@ FLOORS = [
         "prefork.http",
     },
     {"prefork.wire"},
-    {"prefork.wsgi"},
+    {"prefork.child", "prefork.wsgi"},
     {"prefork.accesslog"},
     {
         "prefork.master",
@@ -49,7 +49,7 @@ FLOORS = [
         "prefork.watching",
         "prefork.worker",
     },
-    {"prefork.beside", "prefork.checks", "prefork.importing"},
+    {"prefork.beside", "prefork.checks", "prefork.forked", "prefork.importing"},
     {"prefork.cli", "prefork.ctl", "prefork.demo"},
     {"prefork.completion", "prefork.reference"},
     {"prefork.__main__"},
