@@ -9,12 +9,13 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from prefork.log import Logs
 from prefork.master import handover
-from prefork.master.forking import fork
+from prefork.master.forking import fork_with_channel
 from prefork.settings import Settings
-from prefork.wire import channel, messages
+from prefork.wire import messages
 from prefork.wire.assignment import TerminatorAssignment
 from prefork.wire.channel import Channel, TerminatorMasterChannel
 
@@ -77,21 +78,13 @@ def spawn(settings: Settings, logs: Logs, disown: Callable[[], None], now: float
     Raises:
         OSError: there can't be another process.
     """
-    ours, theirs = channel.pair()
-    try:
-        pid = fork(ours, disown, lambda: _assignment(settings, theirs, logs))
-    except OSError:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
+    pid, ours = fork_with_channel(disown, partial(_assignment, settings, logs))
     deadline = now + settings.listen_timeout
     terminator = Terminator(pid, Channel(ours, messages.decode_report), deadline)
     _log.info("%s spawned", terminator)
     return terminator
 
 
-def _assignment(settings: Settings, theirs: socket.socket, logs: Logs) -> TerminatorAssignment:
+def _assignment(settings: Settings, logs: Logs, mine: socket.socket) -> TerminatorAssignment:
     """In the child: what it is to be."""
-    mine = socket.socket(fileno=theirs.detach())
     return TerminatorAssignment(settings, Channel(mine, messages.decode_terminator_command), logs)
