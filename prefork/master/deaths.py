@@ -98,7 +98,8 @@ class Deaths:
             _log.log(level, "%s %s after %d requests", worker, why, requests)
             self.requests += requests
             count(self._counts.exits, reason_of(link))
-            self._lending.bury(link, was_killed=worker.phase is Phase.DYING)
+            self._lending.forget(link)
+            self._lending.returns.bury(link, was_killed=worker.phase is Phase.DYING)
             self._hooks.call("child_exit", monotonic(), worker=worker.id)
         else:
             _log.log(level, "%s %s", worker, why)

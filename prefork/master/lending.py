@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from http import HTTPStatus
 from time import monotonic
 
 from prefork.master import handover
@@ -23,13 +22,13 @@ from prefork.master.link import WorkerLink
 from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
 from prefork.master.relief import Relief
+from prefork.master.returns import Returns
 from prefork.wire.board import BUSY, Board, LoanState
 from prefork.wire.messages import Loan
 
 # Plain numbers: members of an enum are dear to compare with.
 _UNREAD = int(LoanState.UNREAD)
 _IN_FLIGHT = (int(LoanState.BUSY), int(LoanState.RESPONDING))
-_OVER = {int(state) for state in (LoanState.RESPONDING, LoanState.CLOSED, LoanState.ENDED)}
 
 
 class Lending:
@@ -74,6 +73,7 @@ class Lending:
             self._waiting,
             lambda: self.connections,
         )
+        self.returns = Returns(self._dispatch, self._custody, board, self._keep, self._use_room)
         # Links with loans that are to be sent at the end of the turn.
         self._unsent: list[WorkerLink] = []
 
@@ -103,8 +103,7 @@ class Lending:
     @property
     def connections(self) -> int:
         """How many there are."""
-        waiting, custody = len(self._waiting) + len(self._arrivals), self._custody
-        return waiting + custody.parked + custody.lingering + self._dispatch.total()
+        return sum(self.census().values())
 
     @property
     def recalls(self) -> int:
@@ -159,72 +158,16 @@ class Lending:
         self._dispatch.leave(link)
         self._fairness.ring_changed()
 
-    def bury(self, link: WorkerLink, was_killed: bool) -> None:
-        """The worker is dead: see to every connection that it had, by what the board says.
-
-        A request that may have begun is never run again: it is answered with 504 if we killed
-        the worker, with 502 if it died by itself. A response that may be half out is cut.
-        """
-        if link in self._unsent:
-            self._unsent.remove(link)
-        now = monotonic()
-        self._board.bury(link.row)
-        status = HTTPStatus.GATEWAY_TIMEOUT if was_killed else HTTPStatus.BAD_GATEWAY
-        for loan, connection in self._dispatch.close(link).items():
-            state = self._board.loans[loan]
-            if state == LoanState.BUSY:
-                self._board.totals.answered(status)
-                self._custody.end(connection, _apology(status), now)
-            elif state in _OVER:
-                self._custody.over(connection, state, now)
-            else:
-                self._keep(connection)
-        self._use_room()
-
-    # What workers report.
-
-    def closed(self, link: WorkerLink, loans: list[int]) -> None:
-        """These loans have ended, and the connections with them.
-
-        Raises:
-            UnknownLoan: the worker has no such loan.
-        """
-        now = monotonic()
-        states = self._board.loans
-        for loan in loans:
-            self._custody.over(self._dispatch.end(loan, link), states[loan], now)
-        self._use_room()
-
-    def returned(self, link: WorkerLink, loans: list[int]) -> None:
-        """These loans were idle and have come back.
-
-        Raises:
-            UnknownLoan: the worker has no such loan.
-        """
-        for loan in loans:
-            self._keep(self._dispatch.end(loan, link))
-        self._use_room()
-
-    def released(self, link: WorkerLink, loans: list[int]) -> None:
-        """The worker has nothing more of these loans, which were recalled.
-
-        Raises:
-            UnknownLoan: no such loan was recalled from the worker.
-        """
-        for loan in loans:
-            self._dispatch.release(loan, link)
-        self._use_room()
-
-    def room(self, link: WorkerLink) -> None:
-        """The worker can begin a request again."""
-        self._dispatch.room(link)
-        self._use_room()
-
     # Turns.
 
     def set_keepalive(self, seconds: float) -> None:
         """From now on connections may be idle this long."""
         self._custody.keepalive = seconds
+
+    def forget(self, link: WorkerLink) -> None:
+        """The worker is dead: it gets nothing more."""
+        if link in self._unsent:
+            self._unsent.remove(link)
 
     def send_loans(self) -> None:
         """Send the loans of this turn."""
@@ -358,9 +301,3 @@ class Lending:
 
 def _is_busy(link: WorkerLink) -> int:
     return link.row.flags[BUSY]
-
-
-def _apology(status: HTTPStatus) -> bytes:
-    """An answer without a body, as it may be one to a HEAD."""
-    lines = (f"HTTP/1.1 {status.value} {status.phrase}", "Content-Length: 0", "Connection: close")
-    return "\r\n".join([*lines, "", ""]).encode()

@@ -19,25 +19,8 @@ from prefork.master.hooks import Hooks
 from prefork.master.reloads import Reloads
 from prefork.master.terminators import Terminators
 from prefork.master.workers import Workers
-from prefork.settings import Settings, worker_count
+from prefork.settings import TABLE, Settings, worker_count
 from prefork.wire.facts import Counts
-
-# These are bound, opened or written once: a reload can't change them.
-_FIXED = (
-    "bind",
-    "proxy_protocol",
-    "proxy_allow_ips",
-    "backlog",
-    "dispatch",
-    "pidfile",
-    "error_log",
-    "access_log",
-    "metrics_bind",
-    "statsd_host",
-    "statsd_prefix",
-    "dogstatsd_tags",
-    "control_socket",
-)
 
 _log = logging.getLogger("prefork.master")
 
@@ -145,8 +128,8 @@ class Reloading:
 
     def _tell_of_changes(self, settings: Settings) -> None:
         """Say which changes need more than a reload."""
-        for name in _FIXED:
-            if getattr(settings, name) != getattr(self._first, name):
+        for name, row in TABLE.items():
+            if row.option.fixed and getattr(settings, name) != getattr(self._first, name):
                 _log.warning("%s has changed: that takes effect at a restart", name)
         if settings.tls_certificate and not self._first.tls_certificate:
             _log.warning("[tls] is new: that takes effect at a restart")

@@ -51,21 +51,21 @@ class Reports:
         never_born: Callable[[Link], None],
     ) -> None:
         self._fleet = fleet
-        self._lending = lending
         self._reloads = reloads
         self._links = links
         self._poller = poller
         self._changed = changed
         self._never_born = never_born
+        returns = lending.returns
         self._handlers: _Handlers = {
             messages.Born: self._born,
             messages.Ready: self._ready,
             messages.Failed: self._failed,
             messages.Leaving: self._leaving,
-            messages.Closed: lambda link, report: lending.closed(link, report.loans),
-            messages.Returned: lambda link, report: lending.returned(link, report.loans),
-            messages.Released: lambda link, report: lending.released(link, report.loans),
-            messages.Room: lambda link, report: lending.room(link),
+            messages.Closed: lambda link, report: returns.closed(link, report.loans),
+            messages.Returned: lambda link, report: returns.returned(link, report.loans),
+            messages.Released: lambda link, report: returns.released(link, report.loans),
+            messages.Room: lambda link, report: returns.room(link),
         }
         # Of a worker that has died, only what it says of its loans, and of its end, still counts.
         self._last_words = {

@@ -2,7 +2,7 @@
 
 One field is one setting. Its name is the TOML key, its type and `Meta` say what is valid, its
 `Option` how it is spelled on the command line and what it does. The flags, the environment
-variables, `--help`, the man page and the sample configuration all come from here.
+variables, `--help`, the man pages and the sample configuration all come from here.
 
 The fields stand in app.py, workers.py, reloading.py, clients.py and process.py, in this order. Each
 of these adds its own to those of the one before, as a Struct has one base at most.

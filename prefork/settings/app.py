@@ -51,7 +51,8 @@ class AppSettings(Struct, frozen=True, kw_only=True):
         Option(
             Group.APP,
             "Functions to call at certain moments, each as module:function or file.py:function; "
-            "a table in TOML. The names and arguments are gunicorn's: see HOOKS.",
+            "a table in TOML. The names and arguments are gunicorn's: see HOOKS in "
+            "prefork.toml(5).",
             ("--hook",),
             metavar="NAME=FUNCTION",
         ),
@@ -68,6 +69,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
             "TLS certificate all but unix sockets speak TLS, except http://host:port.",
             ("-b", "--bind"),
             metavar="ADDRESS",
+            fixed=True,
         ),
     ] = field(default_factory=lambda: ["127.0.0.1:8000"])
     proxy_protocol: Annotated[
@@ -77,6 +79,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
             "Each connection begins with the PROXY protocol, version 1 or 2, in which the proxy in "
             "front says who the client is, and what it knows of its TLS.",
             ("--proxy-protocol",),
+            fixed=True,
         ),
     ] = False
     proxy_allow_ips: Annotated[
@@ -87,6 +90,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
             "any. Those at unix sockets always may.",
             ("--proxy-allow-from",),
             metavar="NETWORK,...",
+            fixed=True,
         ),
     ] = field(default_factory=lambda: ["127.0.0.1", "::1"])
     forwarded_allow_ips: Annotated[
@@ -103,7 +107,11 @@ class AppSettings(Struct, frozen=True, kw_only=True):
     backlog: Annotated[
         int,
         Meta(ge=1),
-        Option(Group.LISTEN, "Connections that the kernel may hold before they are accepted."),
+        Option(
+            Group.LISTEN,
+            "Connections that the kernel may hold before they are accepted.",
+            fixed=True,
+        ),
     ] = 2048
     dispatch: Annotated[
         Literal["round-robin", "shared"],
@@ -113,6 +121,7 @@ class AppSettings(Struct, frozen=True, kw_only=True):
             "turn; they survive their worker, and none waits behind a long request while another "
             "worker has room. shared: the workers do, whoever comes first, for the highest rates "
             "of new connections; these stay with their worker.",
+            fixed=True,
         ),
     ] = "round-robin"
     umask: Annotated[

@@ -38,7 +38,8 @@ class Option:
     """How a setting is spelled and explained outside of TOML.
 
     `flags` are the flags, by default `--name-of-it`; `alias` is another name for the key;
-    `parse` turns a string into the value where the type alone does not say how.
+    `parse` turns a string into the value where the type alone does not say how. What is `fixed` is
+    bound, opened or written once: a reload can't change it.
     """
 
     group: Group
@@ -47,3 +48,4 @@ class Option:
     metavar: str = ""
     alias: str = ""
     parse: Callable[[str], object] | None = None
+    fixed: bool = False

@@ -26,7 +26,9 @@ class ProcessSettings(ClientSettings, frozen=True, kw_only=True):
     ] = ""
     pidfile: Annotated[
         str,
-        Option(Group.PROCESS, "File to write the master's pid to.", ("-p", "--pid"), "FILE"),
+        Option(
+            Group.PROCESS, "File to write the master's pid to.", ("-p", "--pid"), "FILE", fixed=True
+        ),
     ] = ""
     proc_name: Annotated[
         str,
@@ -47,6 +49,7 @@ class ProcessSettings(ClientSettings, frozen=True, kw_only=True):
             "alone; 'auto' for PID.sock in $XDG_RUNTIME_DIR/prefork or, without that, in "
             "/tmp/prefork-UID; or 'off'.",
             metavar="PATH",
+            fixed=True,
         ),
     ] = "auto"
 
@@ -58,6 +61,7 @@ class ProcessSettings(ClientSettings, frozen=True, kw_only=True):
             "none.",
             ("--access-logfile",),
             metavar="FILE",
+            fixed=True,
         ),
     ] = ""
     access_log_format: Annotated[
@@ -97,6 +101,7 @@ class ProcessSettings(ClientSettings, frozen=True, kw_only=True):
             "behind it for others than user and prefork.",
             ("--error-logfile", "--log-file"),
             metavar="FILE",
+            fixed=True,
         ),
     ] = "-"
     log_level: Annotated[
@@ -118,7 +123,7 @@ class ProcessSettings(ClientSettings, frozen=True, kw_only=True):
             Group.LOG,
             "How the app's own logging is configured, before it is imported: as "
             "logging.config.dictConfig of Python's standard library has it; JSON on the command "
-            "line, a table in TOML. See LOGGING.",
+            "line, a table in TOML. See LOG in prefork.toml(5).",
             metavar="JSON",
             parse=texts.json_value,
         ),
@@ -131,6 +136,7 @@ class ProcessSettings(ClientSettings, frozen=True, kw_only=True):
             "Address, as for bind, at which a process of its own serves /metrics for Prometheus, "
             "/live and /ready. Needs prefork[metrics]. Default: none.",
             metavar="ADDRESS",
+            fixed=True,
         ),
     ] = ""
     statsd_host: Annotated[
@@ -140,6 +146,7 @@ class ProcessSettings(ClientSettings, frozen=True, kw_only=True):
             "Where StatsD listens, HOST:PORT or unix://PATH: it gets gunicorn's metrics, in "
             "datagrams. Default: nowhere.",
             metavar="ADDRESS",
+            fixed=True,
         ),
     ] = ""
     statsd_prefix: Annotated[
@@ -148,6 +155,7 @@ class ProcessSettings(ClientSettings, frozen=True, kw_only=True):
             Group.METRICS,
             "What each name told to StatsD begins with, before a dot. Default: nothing.",
             metavar="PREFIX",
+            fixed=True,
         ),
     ] = ""
     dogstatsd_tags: Annotated[
@@ -156,5 +164,6 @@ class ProcessSettings(ClientSettings, frozen=True, kw_only=True):
             Group.METRICS,
             "Tags that go with all that is told to StatsD, in DogStatsD's way. Default: none.",
             metavar="KEY:VALUE,...",
+            fixed=True,
         ),
     ] = ""

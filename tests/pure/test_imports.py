@@ -49,9 +49,9 @@ FLOORS = [
         "prefork.watching",
         "prefork.worker",
     },
-    {"prefork.beside", "prefork.checks", "prefork.forked", "prefork.importing"},
+    {"prefork.checks", "prefork.forked", "prefork.importing"},
     {"prefork.cli", "prefork.ctl", "prefork.demo"},
-    {"prefork.completion", "prefork.reference"},
+    {"prefork.completion"},
     {"prefork.__main__"},
 ]
 PURE = [
