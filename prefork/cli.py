@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _import(location: str) -> int:
-    from prefork.importing import translate
+    from prefork.gunicorn_import import translate
 
     print(translate(location).as_toml(), end="")
     return 0

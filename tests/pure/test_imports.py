@@ -49,7 +49,7 @@ FLOORS = [
         "prefork.watching",
         "prefork.worker",
     },
-    {"prefork.checks", "prefork.forked", "prefork.importing"},
+    {"prefork.checks", "prefork.forked", "prefork.gunicorn_import"},
     {"prefork.cli", "prefork.ctl", "prefork.demo"},
     {"prefork.completion"},
     {"prefork.__main__"},
