@@ -32,7 +32,8 @@ from prefork.log import ENCODING, LogFile
 
 if TYPE_CHECKING:
     # The master checks formats too, and does without an HTTP parser.
-    from prefork.wsgi import Exchange, Headers
+    from prefork.responding import Headers
+    from prefork.wsgi import Exchange
 
 _ATOM = re.compile(
     r"%\((?:\{(?P<name>[^}]+)\}(?P<kind>[ioe])|(?P<atom>[a-zA-Z]))\)s|%(?P<other>\([^)]*\).?|.)?"

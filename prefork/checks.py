@@ -15,7 +15,7 @@ from prefork import hooks, logconfig, process, statsd, syslog
 from prefork.accesslog import compile_line
 from prefork.errors import BootError, UsageError
 from prefork.finding import LOOKED_FOR
-from prefork.master.listeners import parse_address
+from prefork.master.addresses import parse_address
 from prefork.master.observer import check_metrics
 from prefork.networks import Networks
 from prefork.settings import Settings, home

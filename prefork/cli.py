@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import faulthandler
 import logging
 import os
 import sys
@@ -14,26 +13,21 @@ from typing import NoReturn
 from prefork import __version__, config, log, pidfile, process, signals
 from prefork.checks import check, check_app, check_in_children
 from prefork.errors import BootError, PreforkError
+from prefork.forked import become
 from prefork.log import Logs
+from prefork.master.binding import bind_all
 from prefork.master.door import open_door
 from prefork.master.forking import fork
 from prefork.master.handover import Handover, settings_of
 from prefork.master.link import describe_exit
-from prefork.master.listeners import Listener, bind_all
+from prefork.master.listeners import Listener
 from prefork.master.loop import Master
 from prefork.master.observer import bind_metrics
 from prefork.master.upgrade import Inheritance
 from prefork.settings import Settings, worker_count, worker_kind
-from prefork.signals import DUMP_STACKS, MASTER_SIGNALS, SignalPipe
+from prefork.signals import MASTER_SIGNALS, SignalPipe
 from prefork.systemd import PassedSocket, passed_sockets
-from prefork.wire.assignment import (
-    Assignment,
-    Forked,
-    HookAssignment,
-    ObserverAssignment,
-    TerminatorAssignment,
-    WatcherAssignment,
-)
+from prefork.wire.assignment import Forked, HookAssignment
 from prefork.wire.board import Board
 
 _log = logging.getLogger("prefork.master")
@@ -70,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _import(location: str) -> int:
-    from prefork.importing import translate
+    from prefork.gunicorn_import import translate
 
     print(translate(location).as_toml(), end="")
     return 0
@@ -96,15 +90,7 @@ def _serve(be_master: Callable[[], int]) -> int:
     except Forked as forked:
         assignment = forked.assignment
     # Out of the handler: the master's stack, which the exception held, is gone.
-    if isinstance(assignment, TerminatorAssignment):
-        return _be_terminator(assignment)
-    if isinstance(assignment, ObserverAssignment):
-        return _be_observer(assignment)
-    if isinstance(assignment, HookAssignment):
-        return _be_hook(assignment)
-    if isinstance(assignment, WatcherAssignment):
-        return _be_watcher(assignment)
-    return _be_worker(assignment)
+    return become(assignment)
 
 
 def _reloaded(namespace: argparse.Namespace) -> Settings:
@@ -206,43 +192,6 @@ def _rebuilt(
     master = Master(first, load, listeners, Board(state.board), logs, received, door, metrics)
     master.take_over(state)
     return master
-
-
-def _be_worker(assignment: Assignment) -> int:
-    # First: even what hangs in these imports is to be seen.
-    faulthandler.register(DUMP_STACKS, file=assignment.stacks, all_threads=True)
-    # Here, not above: the master imports neither gevent nor the app, and never an HTTP parser.
-    from prefork.worker.main import main as be_worker
-
-    return be_worker(assignment)
-
-
-def _be_terminator(assignment: TerminatorAssignment) -> int:
-    # Here, not above: the master has no use for ssl and asyncio.
-    from prefork.tls.main import main as be_terminator
-
-    return be_terminator(assignment)
-
-
-def _be_observer(assignment: ObserverAssignment) -> int:
-    # Here, not above: the master has no use for threads and HTTP.
-    from prefork.metrics.main import main as be_observer
-
-    return be_observer(assignment)
-
-
-def _be_hook(assignment: HookAssignment) -> int:
-    # Here, not above: the master never imports what is not its own.
-    from prefork.worker.hooks import main as be_hook
-
-    return be_hook(assignment)
-
-
-def _be_watcher(assignment: WatcherAssignment) -> int:
-    # Here, not above: only this process has to do with files that change.
-    from prefork.watching import main as be_watcher
-
-    return be_watcher(assignment)
 
 
 def _call_first_hook(settings: Settings, logs: Logs) -> None:

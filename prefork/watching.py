@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Iterator
 
-from prefork import process
+from prefork import child
 from prefork.settings import Settings, home
 from prefork.wire.assignment import WatcherAssignment
 
@@ -28,10 +28,7 @@ def main(assignment: WatcherAssignment) -> int:
         The exit status.
     """
     settings, logs, master = assignment.settings, assignment.logs, assignment.master
-    logs.introduce(f"watcher pid={os.getpid()}", settings.log_format)
-    process.title(settings, "watcher")
-    # All others are the master's: listeners, and connections of clients.
-    process.close_all_fds_but({logs.error.file.fd})
+    child.begin("watcher", settings, logs)
     try:
         for path in _changes(settings):
             if os.getppid() != master:

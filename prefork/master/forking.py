@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 
 from prefork import signals
+from prefork.wire import channel
 from prefork.wire.assignment import Forked, Task
 
 
@@ -41,3 +42,29 @@ def fork(
                 os._exit(1)
             raise Forked(assignment())
     return pid
+
+
+def fork_with_channel(
+    disown: Callable[[], None], assignment: Callable[[socket.socket], Task]
+) -> tuple[int, socket.socket]:
+    """Fork a child at the other end of a channel.
+
+    Args:
+        disown: closes in the child what only the master may have.
+        assignment: makes, in the child, what it is to be, with its end of the channel.
+
+    Returns:
+        The child's pid and the master's end, in the master.
+
+    Raises:
+        OSError, Forked: as above.
+    """
+    ours, theirs = channel.pair()
+    try:
+        pid = fork(ours, disown, lambda: assignment(socket.socket(fileno=theirs.detach())))
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return pid, ours

@@ -20,11 +20,12 @@ from importlib.util import find_spec
 from prefork.errors import UsageError
 from prefork.log import Logs
 from prefork.master.backoff import Backoffs
-from prefork.master.forking import fork
+from prefork.master.binding import bind_all
+from prefork.master.forking import fork_with_channel
 from prefork.master.link import describe_exit
-from prefork.master.listeners import Listener, bind_all
+from prefork.master.listeners import Listener
 from prefork.settings import Settings
-from prefork.wire import channel, messages
+from prefork.wire import messages
 from prefork.wire.assignment import ObserverAssignment
 from prefork.wire.board import Board
 from prefork.wire.channel import Channel, ChannelClosed, TerminatorChannel, TerminatorMasterChannel
@@ -161,35 +162,17 @@ class Observer:
 
     def _spawn(self, sock: socket.socket, now: float) -> None:
         try:
-            copy = sock.dup()
+            with sock.dup() as copy:
+                self._pid, ours = fork_with_channel(self._disown, partial(self._assignment, copy))
         except OSError as error:
-            self._not_spawned(error, now)
+            _log.error("no process for metrics can be forked: %s", error.strerror)
+            self._backoffs.failed(_PLACE, now)
             return
-        try:
-            ours, theirs = channel.pair()
-        except OSError as error:
-            copy.close()
-            self._not_spawned(error, now)
-            return
-        try:
-            self._pid = fork(ours, self._disown, partial(self._assignment, theirs, copy))
-        except OSError as error:
-            ours.close()
-            self._not_spawned(error, now)
-            return
-        finally:
-            theirs.close()
-            copy.close()
         self._channel = Channel(ours, messages.decode_report)
         _log.info("metrics pid=%d spawned", self._pid)
 
-    def _not_spawned(self, error: OSError, now: float) -> None:
-        _log.error("no process for metrics can be forked: %s", error.strerror)
-        self._backoffs.failed(_PLACE, now)
-
-    def _assignment(self, theirs: socket.socket, sock: socket.socket) -> ObserverAssignment:
+    def _assignment(self, sock: socket.socket, end: socket.socket) -> ObserverAssignment:
         """In the child: what it is to be."""
         listening = socket.socket(fileno=sock.detach())
-        end = socket.socket(fileno=theirs.detach())
         mine: TerminatorChannel = Channel(end, messages.decode_terminator_command)
         return ObserverAssignment(self._settings, mine, self._board, listening, self._logs)

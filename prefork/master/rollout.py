@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from prefork.master.life import Worker
+from prefork.master.roster import Roster
 
 
 @dataclass
@@ -33,6 +34,17 @@ class Rollout:
     def tries(self, generation: int) -> bool:
         """Whether a failure of this generation's ends it."""
         return generation == self.generation and not self.returning
+
+    def is_done(self, roster: Roster) -> bool:
+        """Whether there is nothing left to do: each slot has its worker, and no other is there."""
+        if self.slots or not roster.settled:
+            return False
+        return all(roster.filled(slot) for slot in range(1, self.size + 1))
+
+    def has_to_bake(self, worker: Worker, roster: Roster) -> bool:
+        """Whether the worker has to prove itself beside the one that it is to replace."""
+        beside = bool(roster.others_in_the_ring(worker))
+        return bool(self.bake) and worker.slot in self.slots and beside
 
     def begin_to_bake(self, worker: Worker, now: float) -> None:
         """This worker is ready, and has to prove itself."""

@@ -44,6 +44,11 @@ class Roster:
         """Those besides it that serve in its slot."""
         return [each for each in self.in_the_ring() if each.slot == worker.slot and each != worker]
 
+    def can_cast(self, generation: int) -> bool:
+        """Whether the generation has a mold that workers can be forked from."""
+        mold = self.molds.get(generation)
+        return mold is not None and mold.phase is Phase.SERVING
+
     def of_generation(self, generation: int) -> list[Worker]:
         """The workers that run this generation's code."""
         return [worker for worker in self.workers if worker.id.generation == generation]

@@ -9,12 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
-import signal
-import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
@@ -23,13 +19,13 @@ from prefork.log import Logs
 from prefork.master import handover
 from prefork.master.backoff import Backoffs
 from prefork.master.connection import Connection
-from prefork.master.forking import fork
 from prefork.master.link import describe_exit
 from prefork.master.poller import READ, WRITE, Poller
-from prefork.settings import STARTED_IN, TABLE, Settings
-from prefork.wire import channel, messages
-from prefork.wire.assignment import TerminatorAssignment
-from prefork.wire.channel import Channel, ChannelClosed, TerminatorMasterChannel
+from prefork.master.renewal import Renewal, fingerprint
+from prefork.master.terminator import Terminator, spawn
+from prefork.settings import Settings
+from prefork.wire.channel import ChannelClosed
+from prefork.wire.messages import Cut, Drain, Ready, Terminate, TerminatorCommand
 
 # At a stop they have so many seconds for what clients have not taken yet.
 _LAST_SECONDS = 2.0
@@ -38,32 +34,6 @@ _LAST_SECONDS = 2.0
 _PLACE = 0
 
 _log = logging.getLogger("prefork.master")
-
-
-@dataclass(eq=False)
-class _Terminator:
-    """One of the processes. `deadline` is until when it has to be ready, or gone; one that drains
-    gets no more clients."""
-
-    pid: int
-    channel: TerminatorMasterChannel
-    deadline: float = math.inf
-    draining: bool = False
-
-    def __str__(self) -> str:
-        return f"tls pid={self.pid}"
-
-
-@dataclass(eq=False)
-class _Renewal:
-    """New terminators, which are to take the places of all others when the last one is ready."""
-
-    settings: Settings
-    done: Callable[[], None]
-    failed: Callable[[str], None]
-    fingerprint: object
-    ready: set[_Terminator] = field(default_factory=set)
-    booting: set[_Terminator] = field(default_factory=set)
 
 
 class Terminators:
@@ -83,13 +53,13 @@ class Terminators:
         self._poller = poller
         self._logs = logs
         self._disown = disown
-        self._all: dict[int, _Terminator] = {}  # by pid
+        self._all: dict[int, Terminator] = {}  # by pid
         # Those that get new clients, in turn; how many there should be; and of what settings.
-        self._ring: deque[_Terminator] = deque()
+        self._ring: deque[Terminator] = deque()
         self._wanted = 0
         self._settings = Settings()
         self._fingerprint: object = None
-        self._renewal: _Renewal | None = None
+        self._renewal: Renewal | None = None
         self._backoffs = Backoffs()
 
     def __len__(self) -> int:
@@ -113,12 +83,12 @@ class Terminators:
         if not self._needed:
             return
         self._settings, self._wanted = settings, settings.tls_processes
-        self._fingerprint = _fingerprint(settings)
+        self._fingerprint = fingerprint(settings)
         self._fill(now)
 
     def outdated(self, settings: Settings) -> bool:
         """Whether other settings, or files that have changed, want new ones."""
-        return self._needed and _fingerprint(settings) != self._fingerprint
+        return self._needed and fingerprint(settings) != self._fingerprint
 
     def renew(
         self,
@@ -136,7 +106,7 @@ class Terminators:
             failed: called with the reason when they can't: nothing has changed then.
         """
         assert self._renewal is None
-        self._renewal = renewal = _Renewal(settings, done, failed, _fingerprint(settings))
+        self._renewal = renewal = Renewal(settings, done, failed, fingerprint(settings))
         try:
             for _ in range(settings.tls_processes):
                 renewal.booting.add(self._spawn(settings, now))
@@ -152,7 +122,7 @@ class Terminators:
         _log.log(logging.INFO if gone.draining else logging.ERROR, "%s", why)
         self._forget(gone)
         renewal = self._renewal
-        if renewal is not None and gone in renewal.booting | renewal.ready:
+        if renewal is not None and gone in renewal.terminators:
             self._give_up_renewal(f"{why} before it was ready")
         elif not gone.draining:
             self._backoffs.failed(_PLACE, now)
@@ -168,23 +138,22 @@ class Terminators:
 
     # What they are told.
 
-    def offer(self, order: messages.Terminate, fds: list[int]) -> bool:
+    def offer(self, order: Terminate, fds: list[int]) -> bool:
         """Give a client to the next one; whether that could be done. The fds may be closed then."""
         if not self._ring:
             return False
         terminator = self._ring[0]
         self._ring.rotate(-1)
-        try:
+        with contextlib.suppress(ChannelClosed):
             return terminator.channel.offer(order, fds)
-        except ChannelClosed:
-            return False
+        return False
 
     def cut(self, connection: Connection) -> None:
         """The end of the connection, which is about to come, must not look as if all was said."""
         if connection.termination:
-            self.tell(messages.Cut(connection.termination))
+            self.tell(Cut(connection.termination))
 
-    def tell(self, command: messages.TerminatorCommand, fds: list[int] | None = None) -> None:
+    def tell(self, command: TerminatorCommand, fds: list[int] | None = None) -> None:
         """Send a command to every one of them: whose connection it is about, it knows."""
         for each in self._all.values():
             self._send(each, command, fds or [])
@@ -197,39 +166,29 @@ class Terminators:
             if each.deadline <= now:
                 each.deadline = math.inf
                 _log.warning("%s is too late: it is killed", each)
-                os.kill(each.pid, signal.SIGKILL)
+                each.kill()
         self._fill(now)
 
     @property
     def deadline(self) -> float:
         """When `expire` is to be called next."""
-        missing = self._wanted > self._having()
-        return min(
-            self._backoffs.due(_PLACE) if missing else math.inf,
-            *(each.deadline for each in self._all.values()),
-            math.inf,
-        )
+        times = [each.deadline for each in self._all.values()]
+        if self._wanted > self._having():
+            times.append(self._backoffs.due(_PLACE))
+        return min(times, default=math.inf)
 
     # Handing over.
 
     def hand_over(self) -> list[handover.Terminator]:
         """All of them, for another to go on with. Only if they are `settled`."""
-        return [
-            handover.Terminator(
-                each.pid, each.channel.fileno(), each.channel.unsent(), each.draining
-            )
-            for each in self._all.values()
-        ]
+        return [each.hand_over() for each in self._all.values()]
 
     def take_over(self, state: list[handover.Terminator], settings: Settings) -> None:
         """Go on with those that another had; whether files have changed is not known."""
         self._settings = settings
         self._wanted = settings.tls_processes if self._needed else 0
         for each in state:
-            sock = socket.socket(fileno=each.channel)
-            ours: TerminatorMasterChannel = Channel(sock, messages.decode_report)
-            ours.take_over(each.unsent)
-            terminator = _Terminator(each.pid, ours, draining=each.draining)
+            terminator = Terminator.taken_over(each)
             self._add(terminator)
             if not each.draining:
                 self._ring.append(terminator)
@@ -243,8 +202,8 @@ class Terminators:
 
     def _having(self) -> int:
         """How many serve, or are about to."""
-        booting = self._renewal.booting | self._renewal.ready if self._renewal else set()
-        return sum(not each.draining for each in self._all.values()) - len(booting)
+        new = self._renewal.terminators if self._renewal else set()
+        return sum(not each.draining for each in self._all.values()) - len(new)
 
     def _fill(self, now: float) -> None:
         """Have as many as are wanted."""
@@ -255,61 +214,41 @@ class Terminators:
                 _log.error("no process for TLS can be forked: %s", error.strerror)
                 self._backoffs.failed(_PLACE, now)
 
-    def _spawn(self, settings: Settings, now: float) -> _Terminator:
-        ours, theirs = channel.pair()
-        try:
-            pid = fork(ours, self._disown, lambda: self._assignment(settings, theirs))
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        terminator = _Terminator(
-            pid, Channel(ours, messages.decode_report), now + settings.listen_timeout
-        )
+    def _spawn(self, settings: Settings, now: float) -> Terminator:
+        terminator = spawn(settings, self._logs, self._disown, now)
         self._add(terminator)
-        _log.info("%s spawned", terminator)
         return terminator
 
-    def _assignment(self, settings: Settings, theirs: socket.socket) -> TerminatorAssignment:
-        """In the child: what it is to be."""
-        mine = socket.socket(fileno=theirs.detach())
-        return TerminatorAssignment(
-            settings, Channel(mine, messages.decode_terminator_command), self._logs
-        )
-
-    def _add(self, terminator: _Terminator) -> None:
+    def _add(self, terminator: Terminator) -> None:
         self._all[terminator.pid] = terminator
         events = READ | WRITE if terminator.channel.backlogged else READ
         self._poller.watch(
             terminator.channel.fileno(), partial(self._on_channel, terminator), events
         )
 
-    def _forget(self, gone: _Terminator) -> None:
+    def _forget(self, gone: Terminator) -> None:
         if gone in self._ring:
             self._ring.remove(gone)
         if gone.channel.fileno() >= 0:
             self._poller.forget(gone.channel.fileno())
             gone.channel.close()
 
-    def _on_channel(self, terminator: _Terminator, events: int) -> None:
+    def _on_channel(self, terminator: Terminator, events: int) -> None:
         try:
             if events & WRITE:
                 terminator.channel.flush()
                 if not terminator.channel.backlogged:
                     self._poller.change(terminator.channel.fileno(), READ)
-            for report, fds in terminator.channel.receive():
-                for fd in fds:
-                    os.close(fd)  # nobody has asked for any
-                if isinstance(report, messages.Ready):
+            for report in terminator.reports():
+                if isinstance(report, Ready):
                     self._ready(terminator)
         except ChannelClosed:
             self._forget(terminator)
         except msgspec.DecodeError as error:
             _log.error("%s wrote nonsense on its channel (%r): it is killed", terminator, error)
-            os.kill(terminator.pid, signal.SIGKILL)
+            terminator.kill()
 
-    def _ready(self, terminator: _Terminator) -> None:
+    def _ready(self, terminator: Terminator) -> None:
         terminator.deadline = math.inf
         _log.info("%s ready", terminator)
         renewal = self._renewal
@@ -317,12 +256,11 @@ class Terminators:
             self._backoffs.clear()
             self._ring.append(terminator)
             return
-        renewal.booting.remove(terminator)
-        renewal.ready.add(terminator)
+        renewal.booted(terminator)
         if not renewal.booting:
             self._finish_renewal(renewal)
 
-    def _finish_renewal(self, renewal: _Renewal) -> None:
+    def _finish_renewal(self, renewal: Renewal) -> None:
         for each in self._all.values():
             if each not in renewal.ready:
                 self._drain(each)
@@ -336,23 +274,21 @@ class Terminators:
     def _give_up_renewal(self, why: str) -> None:
         renewal, self._renewal = self._renewal, None
         assert renewal is not None
-        for each in renewal.booting | renewal.ready:
+        for each in renewal.terminators:
             self._drain(each)
             each.deadline = 0.0
         renewal.failed(why)
 
-    def _drain(self, terminator: _Terminator) -> None:
+    def _drain(self, terminator: Terminator) -> None:
         """It gets no more clients, and ends when its last one has."""
         if terminator.draining:
             return
         terminator.draining = True
         if terminator in self._ring:
             self._ring.remove(terminator)
-        self._send(terminator, messages.Drain(moving=True), [])
+        self._send(terminator, Drain(moving=True), [])
 
-    def _send(
-        self, terminator: _Terminator, command: messages.TerminatorCommand, fds: list[int]
-    ) -> None:
+    def _send(self, terminator: Terminator, command: TerminatorCommand, fds: list[int]) -> None:
         """Send a command; if the process is dead, its exit is noticed."""
         fd = terminator.channel.fileno()
         if fd < 0:
@@ -361,24 +297,3 @@ class Terminators:
             terminator.channel.send(command, fds)
             if terminator.channel.backlogged:
                 self._poller.change(fd, READ | WRITE)
-
-
-def _fingerprint(settings: Settings) -> object:
-    """What terminators depend on: the settings, and the files that these name."""
-    values = {name: getattr(settings, name) for name in _SETTINGS}
-    files = [settings.tls_certificate, settings.tls_key, settings.tls_ca]
-    for pair in settings.tls_hosts.values():
-        files += pair.split(":", 1)
-    return values, [_version(os.path.join(STARTED_IN, file)) for file in files if file]
-
-
-def _version(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-_SETTINGS = [name for name in TABLE if name.startswith("tls_")]
-_SETTINGS += ["header_timeout", "user", "group", "log_level", "proc_name"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
+from functools import partial
 from select import POLLIN, poll
 from threading import Thread
 
-from prefork import process, signals
-from prefork.errors import PreforkError
+from prefork import child, process
 from prefork.metrics.exposition import Exposition
 from prefork.metrics.server import Server
 from prefork.wire.assignment import ObserverAssignment
@@ -26,26 +25,17 @@ def main(assignment: ObserverAssignment) -> int:
     Returns:
         The exit status.
     """
-    logs = assignment.logs
-    logs.introduce(f"metrics pid={os.getpid()}", assignment.settings.log_format)
-    logs.patient(True)
-    process.title(assignment.settings, "metrics")
-    kept = {assignment.channel.fileno(), assignment.board.fd, assignment.sock.fileno()}
-    process.close_all_fds_but(kept | {logs.error.file.fd})
-    try:
-        process.become(*process.user_and_group(assignment.settings))
-        server = Server(assignment.sock, Exposition(assignment.board))
-        Thread(target=_obey, args=(assignment, server), daemon=True).start()
-        server.serve_forever()
-    except PreforkError as error:
-        _log.error("%s", error)
-        return error.exit_code
-    except Exception:  # noqa: BLE001  the last place to say it
-        _log.exception("error in the observer")
-        return PreforkError.exit_code
-    finally:
-        signals.ignore()
-    return 0
+    kept = assignment.channel.fileno(), assignment.board.fd, assignment.sock.fileno()
+    child.begin("metrics", assignment.settings, assignment.logs, *kept)
+    assignment.logs.patient(True)
+    return child.end(partial(_serve, assignment), "observer", _log)
+
+
+def _serve(assignment: ObserverAssignment) -> None:
+    process.become(*process.user_and_group(assignment.settings))
+    server = Server(assignment.sock, Exposition(assignment.board))
+    Thread(target=_obey, args=(assignment, server), daemon=True).start()
+    server.serve_forever()
 
 
 def _obey(assignment: ObserverAssignment, server: Server) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import ssl
+from functools import partial
 
-from prefork import process, signals
-from prefork.errors import PreforkError
+from prefork import child, process
 from prefork.tls.contexts import context
 from prefork.tls.relay import Relay
 from prefork.wire.assignment import TerminatorAssignment
@@ -25,25 +24,17 @@ def main(assignment: TerminatorAssignment) -> int:
     Returns:
         The exit status.
     """
-    settings, logs = assignment.settings, assignment.logs
-    logs.introduce(f"tls pid={os.getpid()}", settings.log_format)
-    logs.patient(True)
-    process.title(settings, "tls")
-    process.close_all_fds_but({assignment.channel.fileno(), logs.error.file.fd})
-    try:
-        # The keys first: they may be for nobody's eyes but the one's who has started us.
-        terminator = Terminator(assignment, context(settings))
-        process.become(*process.user_and_group(settings))
-        asyncio.run(terminator.serve())
-    except PreforkError as error:
-        _log.error("%s", error)
-        return error.exit_code
-    except Exception:  # noqa: BLE001  the last place to say it
-        _log.exception("error in the terminator")
-        return PreforkError.exit_code
-    finally:
-        signals.ignore()
-    return 0
+    child.begin("tls", assignment.settings, assignment.logs, assignment.channel.fileno())
+    assignment.logs.patient(True)
+    return child.end(partial(_serve, assignment), "terminator", _log)
+
+
+def _serve(assignment: TerminatorAssignment) -> None:
+    settings = assignment.settings
+    # The keys first: they may be for nobody's eyes but the one's who has started us.
+    terminator = Terminator(assignment, context(settings))
+    process.become(*process.user_and_group(settings))
+    asyncio.run(terminator.serve())
 
 
 class Terminator:

@@ -16,7 +16,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from prefork import process, signals
+from prefork import child, signals
 from prefork.errors import BootError, PreforkError
 from prefork.settings import Settings, home
 from prefork.wire.assignment import Assignment, HookAssignment
@@ -140,10 +140,8 @@ def main(assignment: HookAssignment) -> int:
     from prefork.worker.main import enter
 
     logs, settings, name = assignment.logs, assignment.settings, assignment.name
-    logs.introduce(f"hook {name} pid={os.getpid()}", settings.log_format)
+    child.begin(f"hook {name}", settings, logs)
     logs.patient(True)
-    process.title(settings, f"hook {name}")
-    process.close_all_fds_but({logs.error.file.fd})
     # It is told nothing by the master: a signal means what it means to any process.
     signals.leave_to_parent()
     try:

@@ -13,9 +13,9 @@ from gunicorn.config import KNOWN_SETTINGS
 from prefork import config, logconfig, syslog
 from prefork.errors import UsageError
 from prefork.gunicorn import EQUALS, FLAGS, WITHOUT, Loss
+from prefork.gunicorn_import import translate
 from prefork.gunicorn_logs import SYSLOG
 from prefork.hooks import HOOKS, IMPOSSIBLE
-from prefork.importing import translate
 from prefork.settings import TABLE, Settings
 from reference import gunicorn_page
 

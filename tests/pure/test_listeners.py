@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from prefork.errors import UsageError
-from prefork.master.listeners import (
+from prefork.master.addresses import (
     Address,
     InheritedAddress,
-    Listener,
     PassedAddress,
     TCPAddress,
     UnixAddress,
-    bind_all,
     parse_address,
 )
+from prefork.master.binding import bind_all
+from prefork.master.listeners import Listener
 from prefork.systemd import PassedSocket
 
 NOBODY = (None, None)
