@@ -144,7 +144,7 @@ _FAILING_PROBE = (
 
 def broken_deploys(trial: Trial) -> None:
     """(e) One broken deploy after the other, each followed by a good one."""
-    settings = {"listen_timeout": "2", "reload_bake": "1", "ready_path": '"/?probe"'}
+    settings = {"listen_timeout": "5", "reload_bake": "1", "ready_path": '"/?probe"'}
     with trial.target(settings=settings) as target, trial.clients(target, pause=0.005):
         mistakes = dict(_MISTAKES)
         if target.ours:

@@ -168,7 +168,7 @@ def test_a_mold_that_is_killed_costs_no_request_and_is_made_anew(
 
 
 def test_a_mold_that_forks_nobody_is_replaced(serve: Serve, deployed: Path) -> None:
-    server = serve("deployed:app", workers=2, preload=True, listen_timeout=2)
+    server = serve("deployed:app", workers=2, preload=True, listen_timeout=5)
     os.kill(molds(server)[1], signal.SIGSTOP)
     server.wait_for("mold gen=1 pid=.* was stopped")
     since = server.mark()

@@ -98,7 +98,7 @@ def test_a_broken_app_aborts_the_reload_and_the_next_good_one_succeeds(
     good = "from tests.apps.mix import app\n"
     module = tmp_path / "deployed.py"
     module.write_text(good)
-    server = serve("deployed:app", workers=2, listen_timeout=2)
+    server = serve("deployed:app", workers=2, listen_timeout=5)
     pids = server.workers()
     with load(server, clients=12) as clients:
         module.write_text(BROKEN[breakage])
@@ -174,7 +174,7 @@ def test_an_app_that_never_calls_ready_aborts_the_reload(serve: Serve, tmp_path:
         "import os, prefork\nfrom tests.apps.mix import app\n"
         "if not os.path.exists('be-silent'): prefork.ready()\n"
     )
-    server = serve("silent:app", workers=1, wait_ready=True, listen_timeout=1)
+    server = serve("silent:app", workers=1, wait_ready=True, listen_timeout=4)
     (tmp_path / "be-silent").touch()
     since = server.mark()
     server.send(signal.SIGHUP)
