@@ -15,7 +15,7 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 
 BIN = $(VENV)/bin
-NEEDED = nginx haproxy spin gcc slowhttptest systemd-analyze logrotate pgrep promtool
+NEEDED = nginx haproxy spin gcc slowhttptest systemd-analyze logrotate pgrep promtool mandoc
 HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; for tool in $(NEEDED); do command -v $$tool || exit 1; done) >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -28,23 +28,18 @@ help: ## list the targets
 run: $(VENV)/.run ## serve the demo app on http://127.0.0.1:8000
 	$(BIN)/prefork prefork.demo:app -w 2 $(ARGS)
 
+# Twice as many at a time as there are cores: servers and clients wait for each other much.
 test: $(VENV)/.test tools ## run the tests
-	$(BIN)/pytest -n auto $(ARGS)
+	$(BIN)/pytest -n $$((2 * $$(nproc))) $(ARGS)
 
 check: $(VENV)/.check ## lint, check the types, and that the generated files are up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --strict prefork benchmarks
-	$(BIN)/python -m prefork.reference man | diff -u man/prefork.1 -
-	$(BIN)/python -m prefork.reference ctl | diff -u man/preforkctl.1 -
-	$(BIN)/python -m prefork.reference conf | diff -u conf/prefork.toml -
-	$(BIN)/python -m prefork.reference gunicorn | diff -u docs/gunicorn-settings.md -
+	$(BIN)/mypy --strict prefork benchmarks reference
+	$(BIN)/python -m reference --check
 
-docs: $(VENV)/.run ## write the man pages, conf/prefork.toml and docs/gunicorn-settings.md from the tables
-	$(BIN)/python -m prefork.reference man >$(VENV)/man && mv $(VENV)/man man/prefork.1
-	$(BIN)/python -m prefork.reference ctl >$(VENV)/man && mv $(VENV)/man man/preforkctl.1
-	$(BIN)/python -m prefork.reference conf >$(VENV)/conf && mv $(VENV)/conf conf/prefork.toml
-	$(BIN)/python -m prefork.reference gunicorn >$(VENV)/page && mv $(VENV)/page docs/gunicorn-settings.md
+docs: $(VENV)/.run ## write the man pages and what else is generated from the tables
+	$(BIN)/python -m reference
 
 bench: ## measure prefork beside its peers, and rewrite the figures
 	$(PYTHON) -m benchmarks $(ARGS)
@@ -72,7 +67,7 @@ tools:
 	@$(HAS_TOOLS) || test "$$(id -u)" != 0 || { \
 		apt-get update && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y --no-install-recommends \
-		curl haproxy logrotate nginx-light openssl procps prometheus slowhttptest spin systemd gcc libc6-dev; \
+		curl haproxy logrotate mandoc nginx-light openssl procps prometheus slowhttptest spin systemd gcc libc6-dev; \
 	} || echo "Not all tools can be installed: the tests that need them will be skipped"
 
 $(VENV)/.test: EXTRA = [test]

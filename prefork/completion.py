@@ -42,11 +42,12 @@ def script(shell: str) -> str:
     """What a shell, one of bash, zsh and fish, has to execute."""
     parsers = (parser(), ctl_parser())
     if shell == "fish":
-        return "".join(f"{line}\n" for each in parsers for line in _fish(each))
-    return (_ZSH if shell == "zsh" else "") + "".join(map(_bash, parsers))
+        return "".join(map(fish, parsers))
+    return (_ZSH if shell == "zsh" else "") + "".join(map(bash, parsers))
 
 
-def _bash(command: argparse.ArgumentParser) -> str:
+def bash(command: argparse.ArgumentParser) -> str:
+    """What completes one command in bash."""
     options = _options(command)
     flags = " ".join(flag for option in options for flag in option.option_strings)
     return _BASH.format(
@@ -55,6 +56,11 @@ def _bash(command: argparse.ArgumentParser) -> str:
         flags=shlex.quote(flags),
         commands=shlex.quote(" ".join(_commands(command))),
     )
+
+
+def fish(command: argparse.ArgumentParser) -> str:
+    """What completes one command in fish."""
+    return "".join(f"{line}\n" for line in _fish(command))
 
 
 def _value(option: argparse.Action) -> str:

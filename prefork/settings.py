@@ -2,7 +2,7 @@
 
 One field is one setting. Its name is the TOML key, its type and `Meta` say what is valid, its
 `Option` how it is spelled on the command line and what it does. The flags, the environment
-variables, `--help`, the man page and the sample configuration all come from here.
+variables, `--help`, the man pages and the sample configuration all come from here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Option:
     """How a setting is spelled and explained outside of TOML.
 
     `flags` are the flags, by default `--name-of-it`; `alias` is another name for the key;
-    `parse` turns a string into the value where the type alone does not say how.
+    `parse` turns a string into the value where the type alone does not say how. What is `fixed` is
+    bound, opened or written once: a reload can't change it.
     """
 
     group: Group
@@ -48,6 +49,7 @@ class Option:
     metavar: str = ""
     alias: str = ""
     parse: Callable[[str], object] | None = None
+    fixed: bool = False
 
 
 # As gunicorn calls them.
@@ -152,7 +154,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Option(
             Group.APP,
             "Functions to call at certain moments, each as module:function or file.py:function; "
-            "a table in TOML. The names and arguments are gunicorn's: see HOOKS.",
+            "a table in TOML. The names and arguments are gunicorn's: see HOOKS in "
+            "prefork.toml(5).",
             ("--hook",),
             metavar="NAME=FUNCTION",
         ),
@@ -169,6 +172,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "TLS certificate all but unix sockets speak TLS, except http://host:port.",
             ("-b", "--bind"),
             metavar="ADDRESS",
+            fixed=True,
         ),
     ] = field(default_factory=lambda: ["127.0.0.1:8000"])
     proxy_protocol: Annotated[
@@ -178,6 +182,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Each connection begins with the PROXY protocol, version 1 or 2, in which the proxy in "
             "front says who the client is, and what it knows of its TLS.",
             ("--proxy-protocol",),
+            fixed=True,
         ),
     ] = False
     proxy_allow_ips: Annotated[
@@ -188,6 +193,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "any. Those at unix sockets always may.",
             ("--proxy-allow-from",),
             metavar="NETWORK,...",
+            fixed=True,
         ),
     ] = field(default_factory=lambda: ["127.0.0.1", "::1"])
     forwarded_allow_ips: Annotated[
@@ -204,7 +210,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     backlog: Annotated[
         int,
         Meta(ge=1),
-        Option(Group.LISTEN, "Connections that the kernel may hold before they are accepted."),
+        Option(
+            Group.LISTEN,
+            "Connections that the kernel may hold before they are accepted.",
+            fixed=True,
+        ),
     ] = 2048
     dispatch: Annotated[
         Literal["round-robin", "shared"],
@@ -214,6 +224,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "turn; they survive their worker, and none waits behind a long request while another "
             "worker has room. shared: the workers do, whoever comes first, for the highest rates "
             "of new connections; these stay with their worker.",
+            fixed=True,
         ),
     ] = "round-robin"
     umask: Annotated[
@@ -551,7 +562,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ""
     pidfile: Annotated[
         str,
-        Option(Group.PROCESS, "File to write the master's pid to.", ("-p", "--pid"), "FILE"),
+        Option(
+            Group.PROCESS, "File to write the master's pid to.", ("-p", "--pid"), "FILE", fixed=True
+        ),
     ] = ""
     proc_name: Annotated[
         str,
@@ -572,6 +585,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "alone; 'auto' for PID.sock in $XDG_RUNTIME_DIR/prefork or, without that, in "
             "/tmp/prefork-UID; or 'off'.",
             metavar="PATH",
+            fixed=True,
         ),
     ] = "auto"
 
@@ -583,6 +597,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "none.",
             ("--access-logfile",),
             metavar="FILE",
+            fixed=True,
         ),
     ] = ""
     access_log_format: Annotated[
@@ -622,6 +637,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "behind it for others than user and prefork.",
             ("--error-logfile", "--log-file"),
             metavar="FILE",
+            fixed=True,
         ),
     ] = "-"
     log_level: Annotated[
@@ -643,7 +659,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             Group.LOG,
             "How the app's own logging is configured, before it is imported: as "
             "logging.config.dictConfig of Python's standard library has it; JSON on the command "
-            "line, a table in TOML. See LOGGING.",
+            "line, a table in TOML. See LOG in prefork.toml(5).",
             metavar="JSON",
             parse=_json,
         ),
@@ -656,6 +672,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Address, as for bind, at which a process of its own serves /metrics for Prometheus, "
             "/live and /ready. Needs prefork[metrics]. Default: none.",
             metavar="ADDRESS",
+            fixed=True,
         ),
     ] = ""
     statsd_host: Annotated[
@@ -665,6 +682,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Where StatsD listens, HOST:PORT or unix://PATH: it gets gunicorn's metrics, in "
             "datagrams. Default: nowhere.",
             metavar="ADDRESS",
+            fixed=True,
         ),
     ] = ""
     statsd_prefix: Annotated[
@@ -673,6 +691,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             Group.METRICS,
             "What each name told to StatsD begins with, before a dot. Default: nothing.",
             metavar="PREFIX",
+            fixed=True,
         ),
     ] = ""
     dogstatsd_tags: Annotated[
@@ -681,6 +700,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             Group.METRICS,
             "Tags that go with all that is told to StatsD, in DogStatsD's way. Default: none.",
             metavar="KEY:VALUE,...",
+            fixed=True,
         ),
     ] = ""
 

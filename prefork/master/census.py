@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Iterable
 
-from prefork.master.fleet import Fleet, Goal
+from prefork.master.fleet import Fleet
 from prefork.master.lending import Lending
 from prefork.master.life import Phase
 from prefork.master.link import Link
@@ -45,7 +45,6 @@ def take(
     lending: Lending,
     listeners: Iterable[Listener],
     counts: Counts,
-    stopping: bool,
 ) -> Facts:
     """What there is now.
 
@@ -55,11 +54,10 @@ def take(
         lending: the connections.
         listeners: where others wait.
         counts: what has happened.
-        stopping: whether the service is about to stop.
     """
     return Facts(
         at=now,
-        ready=not stopping and fleet.goal is not Goal.STOP and bool(fleet.roster.in_the_ring()),
+        ready=not fleet.stopping and bool(fleet.roster.in_the_ring()),
         generation=fleet.generation,
         wanted=fleet.size,
         workers=[_worker(link) for link in links],

@@ -18,8 +18,11 @@ from collections.abc import Callable
 from prefork.master.connection import Connection
 from prefork.master.handover import Waits
 from prefork.master.poller import Poller
+from prefork.wire.board import LoanState
 
 LINGER_SECONDS = 2.0
+# Plain numbers: members of an enum are dear to compare with.
+_RESPONDING, _ENDED = int(LoanState.RESPONDING), int(LoanState.ENDED)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: socket(7)
 
 
@@ -63,6 +66,15 @@ class Custody:
     def park(self, connection: Connection, now: float) -> None:
         """Wait for the connection's next request."""
         self._park_until(connection, now + self.keepalive)
+
+    def over(self, connection: Connection, state: int, now: float) -> None:
+        """A worker has ended the connection: close it as the state of its loan wants it."""
+        if state == _ENDED:
+            self.drop(connection)
+        elif state == _RESPONDING:
+            self.reset(connection)
+        else:
+            self.linger(connection, now)
 
     def linger(self, connection: Connection, now: float) -> None:
         """Shut the connection down, and see to its end."""

@@ -70,6 +70,8 @@ class Fleet:
         # What an empty slot is filled with; the latest number in use, maybe by an aborted reload.
         self.generation = self.newest = 1
         self.rollout: Rollout | None = None
+        # When a stop that was put off is to begin: `drain_delay`.
+        self.stop_at = math.inf
         # Why the start has failed, once it has.
         self.failure = ""
         self.roster = Roster()
@@ -164,6 +166,7 @@ class Fleet:
     def stop(self, now: float, seconds: float = math.inf) -> None:
         """End all workers; what they execute may take `kill_timeout`, but at most this long."""
         self.goal = Goal.STOP
+        self.stop_at = math.inf
         self.rollout = None
         for worker in self.roster:
             worker.kill_timeout = min(worker.kill_timeout, seconds)
@@ -171,6 +174,11 @@ class Fleet:
                 worker.deadline = min(worker.deadline, now + seconds)
 
     # What the fleet tells.
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it stops, or is about to."""
+        return self.goal is Goal.STOP or self.stop_at < math.inf
 
     def hand_over(self) -> handover.Fleet:
         """What it is to be, for another to go on with: see `take_over`."""

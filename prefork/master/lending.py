@@ -7,13 +7,10 @@ worker had written on the board.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
-from http import HTTPStatus
 from time import monotonic
 
-from prefork.crowding import TURNED_AWAY, Crowding
 from prefork.master import handover
 from prefork.master.accepting import Accepting
 from prefork.master.arrivals import Arrivals
@@ -24,18 +21,14 @@ from prefork.master.fairness import Fairness
 from prefork.master.link import WorkerLink
 from prefork.master.listeners import Listener
 from prefork.master.poller import Poller
+from prefork.master.relief import Relief
+from prefork.master.returns import Returns
 from prefork.wire.board import BUSY, Board, LoanState
-from prefork.wire.messages import GiveBack, Loan
+from prefork.wire.messages import Loan
 
 # Plain numbers: members of an enum are dear to compare with.
-_UNREAD, _RESPONDING, _ENDED = (
-    int(state) for state in (LoanState.UNREAD, LoanState.RESPONDING, LoanState.ENDED)
-)
+_UNREAD = int(LoanState.UNREAD)
 _IN_FLIGHT = (int(LoanState.BUSY), int(LoanState.RESPONDING))
-# Where no worker has credit, each is asked for one idle loan of so many that it has.
-_PART_GIVEN_BACK = 8
-
-_log = logging.getLogger("prefork.master")
 
 
 class Lending:
@@ -69,9 +62,18 @@ class Lending:
         self._dispatch: Dispatch[WorkerLink, Connection] = Dispatch(_is_busy)
         self._custody = Custody(poller, self._offer, arrivals.terminators.cut, keepalive)
         self._fairness = Fairness(self._dispatch, board, self._keep)
-        self._crowding = Crowding()
         # Connections for which no worker had room; while there are any, none is accepted.
         self._waiting: deque[Connection] = deque()
+        self._relief = Relief(
+            self._dispatch,
+            self._custody,
+            self._accepting,
+            self._fairness,
+            board,
+            self._waiting,
+            lambda: self.connections,
+        )
+        self.returns = Returns(self._dispatch, self._custody, board, self._keep, self._use_room)
         # Links with loans that are to be sent at the end of the turn.
         self._unsent: list[WorkerLink] = []
 
@@ -101,8 +103,7 @@ class Lending:
     @property
     def connections(self) -> int:
         """How many there are."""
-        waiting, custody = len(self._waiting) + len(self._arrivals), self._custody
-        return waiting + custody.parked + custody.lingering + self._dispatch.total()
+        return sum(self.census().values())
 
     @property
     def recalls(self) -> int:
@@ -157,83 +158,16 @@ class Lending:
         self._dispatch.leave(link)
         self._fairness.ring_changed()
 
-    def bury(self, link: WorkerLink, was_killed: bool) -> None:
-        """The worker is dead: see to every connection that it had, by what the board says.
-
-        A request that may have begun is never run again: it is answered with 504 if we killed
-        the worker, with 502 if it died by itself. A response that may be half out is cut.
-        """
-        if link in self._unsent:
-            self._unsent.remove(link)
-        now = monotonic()
-        self._board.bury(link.row)
-        status = HTTPStatus.GATEWAY_TIMEOUT if was_killed else HTTPStatus.BAD_GATEWAY
-        for loan, connection in self._dispatch.close(link).items():
-            state = self._board.loans[loan]
-            if state == LoanState.BUSY:
-                self._board.totals.answered(status)
-                self._custody.end(connection, _apology(status), now)
-            elif state == LoanState.RESPONDING:
-                self._custody.reset(connection)
-            elif state == LoanState.CLOSED:
-                self._custody.linger(connection, now)
-            elif state == LoanState.ENDED:
-                self._custody.drop(connection)
-            else:
-                self._keep(connection)
-        self._use_room()
-
-    # What workers report.
-
-    def closed(self, link: WorkerLink, loans: list[int]) -> None:
-        """These loans have ended, and the connections with them.
-
-        Raises:
-            UnknownLoan: the worker has no such loan.
-        """
-        now = monotonic()
-        states = self._board.loans
-        for loan in loans:
-            connection = self._dispatch.end(loan, link)
-            state = states[loan]
-            if state == _ENDED:
-                self._custody.drop(connection)
-            elif state == _RESPONDING:
-                self._custody.reset(connection)
-            else:
-                self._custody.linger(connection, now)
-        self._use_room()
-
-    def returned(self, link: WorkerLink, loans: list[int]) -> None:
-        """These loans were idle and have come back.
-
-        Raises:
-            UnknownLoan: the worker has no such loan.
-        """
-        for loan in loans:
-            self._keep(self._dispatch.end(loan, link))
-        self._use_room()
-
-    def released(self, link: WorkerLink, loans: list[int]) -> None:
-        """The worker has nothing more of these loans, which were recalled.
-
-        Raises:
-            UnknownLoan: no such loan was recalled from the worker.
-        """
-        for loan in loans:
-            self._dispatch.release(loan, link)
-        self._use_room()
-
-    def room(self, link: WorkerLink) -> None:
-        """The worker can begin a request again."""
-        self._dispatch.room(link)
-        self._use_room()
-
     # Turns.
 
     def set_keepalive(self, seconds: float) -> None:
         """From now on connections may be idle this long."""
         self._custody.keepalive = seconds
+
+    def forget(self, link: WorkerLink) -> None:
+        """The worker is dead: it gets nothing more."""
+        if link in self._unsent:
+            self._unsent.remove(link)
 
     def send_loans(self) -> None:
         """Send the loans of this turn."""
@@ -251,8 +185,7 @@ class Lending:
             scarce = not self._accepting.under_way
             self._fairness.tick(now, scarce, self._custody.parked + len(self._waiting))
             self._use_room()
-        if self._crowding.deadline <= now:
-            self._relieve(now)
+        self._relief.expire(now)
         if self._accepting.deadline <= now:
             # If there is no room either, whoever makes some will accept again.
             self._accepting.pause()
@@ -265,7 +198,7 @@ class Lending:
             self._arrivals.deadline,
             self._fairness.deadline,
             self._accepting.deadline,
-            self._crowding.deadline,
+            self._relief.deadline,
         )
 
     # Ends.
@@ -293,10 +226,7 @@ class Lending:
     def end_waiting(self) -> None:
         """Nobody will have room any more: turn away those who wait for it."""
         self._arrivals.end()
-        now = monotonic()
-        while self._waiting:
-            self._board.totals.answered(HTTPStatus.SERVICE_UNAVAILABLE)
-            self._custody.end(self._waiting.popleft(), TURNED_AWAY, now)
+        self._relief.end()
 
     def disown(self) -> None:
         """In a forked worker: close what Python objects hold; raw fds are closed otherwise."""
@@ -311,15 +241,15 @@ class Lending:
         while self._waiting:
             link = self._borrower(self._waiting[0])
             if link is None:
-                self._lack_room()
+                self._relief.needed()
                 return
             self._lend(self._waiting.popleft(), link)
-            self._crowding.moved()
+            self._relief.none_needed()
         if self._dispatch.has_room():
-            self._crowding.moved()
+            self._relief.none_needed()
             self._accepting.resume()
         else:
-            self._lack_room()  # somebody may wait in the backlog
+            self._relief.needed()  # somebody may wait in the backlog
 
     def _keep(self, connection: Connection) -> None:
         """A connection that goes on, if the service does."""
@@ -334,67 +264,25 @@ class Lending:
     def _offer(self, connection: Connection) -> bool:
         """Lend the connection, or have it wait for room; whether another may be offered."""
         # A new fd is the lowest that is free: as long as it is below, there is nothing to count.
-        if connection.fd >= self.limit and not connection.moved and not self._has_place():
+        if (
+            connection.fd >= self.limit
+            and not connection.moved
+            and not self._relief.make_place(self.limit)
+        ):
             self._accepting.rest()  # after this batch
-            self._turn_away(connection)
+            self._relief.turn_away(connection)
             return True
         link = None if self._waiting else self._borrower(connection)
-        if link is None and self._crowding.turns_away and not connection.moved:
-            self._turn_away(connection)
+        if link is None and self._relief.turns_away and not connection.moved:
+            self._relief.turn_away(connection)
             return True
         if link is None:
             self._waiting.append(connection)
             self._accepting.pause()
-            self._lack_room()
+            self._relief.needed()
             return False
         self._lend(connection, link)
         return True
-
-    def _lack_room(self) -> None:
-        """Nobody is accepted for lack of room."""
-        self._fairness.call_for_room()
-        if self._dispatch.full():
-            self._crowding.full(monotonic())
-
-    def _has_place(self) -> bool:
-        """Whether there may be another connection, if need be for an idle one."""
-        if self.connections < self.limit or self._custody.drop_oldest_parked():
-            return True
-        self._ask_for_idle(monotonic())
-        return False
-
-    def _ask_for_idle(self, now: float) -> None:
-        """Have the workers give back some of the loans that are idle, which then are parked."""
-        if self._crowding.may_ask(now):
-            for link in self._dispatch.serving():
-                if link.row.flags[BUSY] or link.channel.backlogged:
-                    continue  # it would find all that it was asked at once
-                link.tell(GiveBack(self._dispatch.loans(link) // _PART_GIVEN_BACK + 1))
-
-    def _relieve(self, now: float) -> None:
-        """Somebody may wait for credit: see that there is some, or turn them away."""
-        if self.stopping or self._accepting.under_way or not self._dispatch.full():
-            self._crowding.moved()
-            return
-        self._ask_for_idle(now)
-        self._crowding.look(now)
-        if self._crowding.turns_away:
-            for connection in [each for each in self._waiting if not each.moved]:
-                self._waiting.remove(connection)
-                self._turn_away(connection)
-            self._accepting.accept_some()
-
-    def _turn_away(self, connection: Connection) -> None:
-        now = monotonic()
-        self._board.totals.answered(HTTPStatus.SERVICE_UNAVAILABLE)
-        self._custody.end(connection, TURNED_AWAY, now)
-        count = self._crowding.turned_away(now)
-        if count:
-            _log.warning(
-                "too many connections: %d turned away with 503; there are %d",
-                count,
-                self.connections,
-            )
 
     def _borrower(self, connection: Connection) -> WorkerLink | None:
         dispatch = self._dispatch
@@ -413,9 +301,3 @@ class Lending:
 
 def _is_busy(link: WorkerLink) -> int:
     return link.row.flags[BUSY]
-
-
-def _apology(status: HTTPStatus) -> bytes:
-    """An answer without a body, as it may be one to a HEAD."""
-    lines = (f"HTTP/1.1 {status.value} {status.phrase}", "Content-Length: 0", "Connection: close")
-    return "\r\n".join([*lines, "", ""]).encode()

@@ -8,46 +8,26 @@ the turn. Nothing else in the master waits.
 from __future__ import annotations
 
 import logging
-import math
-import os
 import signal
 from collections.abc import Callable
 from time import monotonic
 
-import msgspec
-
-from prefork import __version__, log, process, signals
+from prefork import __version__, signals
 from prefork.errors import BootError
-from prefork.log import LogFile, Logs
-from prefork.master import census, handover
-from prefork.master.arrivals import Arrivals
-from prefork.master.births import Births
-from prefork.master.condition import condition_of
+from prefork.log import Logs
+from prefork.master import succession
+from prefork.master.commands import Commands
+from prefork.master.condition import condition_of, state_of
 from prefork.master.control import Control
-from prefork.master.failures import Failures
-from prefork.master.fleet import QUICK_SECONDS, Fleet, Goal
-from prefork.master.hooks import Hooks
-from prefork.master.lending import Lending
+from prefork.master.fleet import Goal
+from prefork.master.handover import Handover
 from prefork.master.listeners import Listener
-from prefork.master.observer import Observer
-from prefork.master.poller import Poller
-from prefork.master.reloading import Reloading
-from prefork.master.reloads import Reloads
-from prefork.master.snapshot import Snapshots
+from prefork.master.parts import Parts, tell_limits
 from prefork.master.steering import Steering
-from prefork.master.telling import Telling
-from prefork.master.upgrade import Upgrade
-from prefork.master.watcher import Watcher
-from prefork.master.workers import Workers
-from prefork.settings import MOST_WORKERS, Settings, idle_timeout, worker_count
+from prefork.settings import Settings
 from prefork.signals import COMMANDS, Command, SignalPipe
-from prefork.systemd import Notifier
-from prefork.wire.assignment import Surroundings
 from prefork.wire.board import Board
 from prefork.wire.control import Status
-from prefork.wire.facts import Counts, Facts
-from prefork.wire.gate import Gates
-from prefork.wire.messages import ReopenLogs
 
 _log = logging.getLogger("prefork.master")
 
@@ -77,106 +57,31 @@ class Master:
         door: Listener | None = None,
         metrics: Listener | None = None,
     ) -> None:
-        self._first_settings = settings
-        # By generation: the one that serves, and the one that a reload is to bring.
-        self._settings = {1: settings}
-        self._listeners = listeners
-        self._board = board
-        self._logs = logs
-        self._poller = Poller()
-        self._counts = Counts()
-        # By those that were the master before an upgrade.
-        self._recalled_before = 0
-        self._fleet = Fleet(worker_count(settings, process.usable_cpus), settings.preload)
-        by_workers = settings.dispatch == "shared"
-        limit = process.limit_connections(settings)
-        arrivals = Arrivals(settings, self._poller, listeners, logs, self._disown)
-        self._terminators = arrivals.terminators
-        self._lending = Lending(
-            self._poller, board, listeners, by_workers, idle_timeout(settings), limit, arrivals
-        )
-        self._addresses = tuple(map(str, listeners))
-        infos = tuple(listener.info for listener in listeners)
-        sockets = tuple(listener.sock for listener in listeners) if by_workers else ()
-        surroundings = Surroundings(os.getpid(), board, Gates(), infos, sockets, logs)
-        births = Births(self._fleet, self._poller, surroundings, self._disown)
-        failures = Failures()
-        self._reloads = Reloads(self._fleet, failures)
-        self._hooks = Hooks(
-            lambda: self._settings[self._fleet.generation],
-            lambda: self._fleet.size,
-            self._addresses,
-            logs,
-            self._disown,
-        )
-        self._watcher = Watcher(logs, self._disown)
-        self._workers = Workers(
-            self._fleet,
-            self._lending,
-            self._poller,
-            self._settings,
-            births,
-            failures,
-            self._reloads,
-            self._hooks,
-            self._adopt,
-            self._counts,
-        )
-        self._observer = Observer(metrics, settings, board, logs, self._facts, self._disown)
-        self._telling = Telling(settings, self._fleet)
-        self._signals = signals
-        self._poller.watch(self._signals.fileno(), lambda _: self._receive_signals())
-        self._reloading = Reloading(
-            self._fleet,
-            self._workers,
-            self._terminators,
-            settings,
-            self._settings,
-            load,
-            self._reloads,
-            self._hooks,
-            self._counts,
-        )
-        self._notifier = Notifier.of(os.environ)
-        self._upgrade = Upgrade()
-        # When a stop that was put off begins: `drain_delay`.
-        self._stop_at = math.inf
-        self._commands: dict[Command, Callable[[], None]] = {
-            Command.RELOAD: self._want_reload,
-            Command.STOP: self._stop_soon,
-            Command.QUICK_STOP: lambda: self._stop(QUICK_SECONDS),
-            Command.MORE: lambda: self._scale(self._fleet.size + 1),
-            Command.FEWER: self._one_fewer,
-            Command.RETIRE_ALL: self._retire_all,
-            Command.REOPEN_LOGS: self._reopen_logs,
-            Command.UPGRADE: self._want_upgrade,
-        }
-        # Monotonic seconds.
-        self._began = monotonic()
-        self._snapshots = Snapshots(
-            self._fleet, self._workers, self._lending, failures, self._addresses, by_workers
-        )
+        self._parts = parts = Parts(settings, load, listeners, board, logs, metrics, self._disown)
+        self._poller = parts.poller
+        self._fleet = parts.fleet
+        self._workers = parts.workers
+        self._lending = parts.lending
+        self._terminators = parts.terminators
+        self._observer = parts.observer
+        self._hooks = parts.hooks
+        self._watcher = parts.watcher
+        self._upgrade = parts.upgrade
+        self._commands = Commands(parts)
         self._steering = Steering(
-            self._fleet, self._workers, self._reloads, self.snapshot, self._act, self._scale
+            parts.fleet, parts.workers, parts.reloads, self._status, self._commands
         )
-        self._control = Control(self._poller, door, self._steering.handle, self._steering.ended)
+        self._control = Control(parts.poller, door, self._steering.handle, self._steering.ended)
+        self._signals = signals
+        parts.poller.watch(signals.fileno(), lambda _: self._receive_signals())
 
-    def take_over(self, state: handover.Handover) -> None:
+    def take_over(self, state: Handover) -> None:
         """Have all that another master had. Nothing is done with it before `go_on`.
 
         Raises:
             HandoverError: its settings can't be used.
         """
-        self._settings.clear()
-        self._settings[state.fleet.generation] = handover.settings_of(state.settings)
-        books = self._workers.take_over(state.links)
-        self._fleet.take_over(state.fleet, (link.worker for link in state.links))
-        self._lending.take_over(state.lending, books)
-        self._counts.exits.update(state.counts.exits)
-        self._counts.reloads.update(state.counts.reloads)
-        self._recalled_before = state.counts.recalls
-        self._terminators.take_over(state.terminators, self._settings[state.fleet.generation])
-        self._began, self._workers.requests_before = state.began, state.requests
+        succession.take_over(self._parts, state)
 
     def go_on(self, since: float) -> int:
         """Serve on with what was taken over, and reload; then as `run`.
@@ -184,7 +89,7 @@ class Master:
         Args:
             since: when it was handed over, monotonic seconds.
         """
-        self._adopt(self._settings[self._fleet.generation])
+        self._parts.adopt(self._parts.serving())
         _log.info(
             "taken over by prefork %s after %.2f s: %d workers, %d connections",
             __version__,
@@ -194,7 +99,7 @@ class Master:
         )
         self._workers.reap()
         self._lending.go_on()
-        self._want_reload()
+        self._commands.act(Command.RELOAD)
         return self._serve()
 
     def run(self) -> int:
@@ -207,9 +112,10 @@ class Master:
             BootError: the first generation failed to boot.
             Forked: in each worker, and mold, that is forked.
         """
-        self._tell_limits(self._first_settings)
-        self._watcher.adopt(self._first_settings, monotonic())
-        self._terminators.start(self._first_settings, monotonic())
+        settings = self._parts.first_settings
+        tell_limits(settings)
+        self._watcher.adopt(settings, monotonic())
+        self._terminators.start(settings, monotonic())
         return self._serve()
 
     def _serve(self) -> int:
@@ -241,47 +147,57 @@ class Master:
     def _turn(self) -> None:
         """One wait and what follows. An error of ours is logged: the master goes on."""
         try:
-            self._wait_and_act()
+            self._wait()
+            self._act()
         except Exception:  # noqa: BLE001  whatever it was, the service goes on
             _log.exception("error in the master; it goes on")
 
-    def _wait_and_act(self) -> None:
+    def _wait(self) -> None:
+        """Wait until something happens, and handle that, or until something is due."""
         deadline = min(
             self._workers.deadline,
             self._lending.deadline(),
             self._steering.deadline,
-            self._stop_at,
-            self._notifier.deadline,
+            self._commands.deadline,
+            self._parts.notifier.deadline,
             self._observer.deadline,
-            self._telling.deadline,
+            self._parts.telling.deadline,
             self._hooks.deadline,
             self._watcher.deadline,
         )
         self._poller.wait(deadline - monotonic())
+
+    def _act(self) -> None:
+        """Do what is due; send the loans of the turn."""
         now = monotonic()
         self._lending.expire(now)
         self._hooks.expire(now)
         self._watcher.expire(now)
-        if self._stop_at <= now:
-            self._stop(math.inf)
-        if min(self._workers.deadline, self._notifier.deadline) <= now:
-            self._workers.reconcile()
-            # An upgrade is followed by a reload anyway, one that is refused, too.
-            if not self._upgrade.under_way:
-                self._reloading.begin(now)
-            self._notify()
-            self._observer.expire(now)
+        self._commands.expire(now)
+        if min(self._workers.deadline, self._parts.notifier.deadline) <= now:
+            self._reconcile(now)
         elif self._observer.deadline <= now:
             self._observer.expire(now)
-        self._telling.expire(now)
+        self._parts.telling.expire(now)
         self._steering.expire(now)
         self._lending.send_loans()
         if self._upgrade.due:
             self._go_on_with_upgrade()
 
+    def _reconcile(self, now: float) -> None:
+        """Something has happened to the fleet: do what follows, and tell those who want to know."""
+        self._workers.reconcile()
+        # An upgrade is followed by a reload anyway, one that is refused, too.
+        if not self._upgrade.under_way:
+            self._parts.reloading.begin(now)
+        reloading = self._parts.reloading
+        condition = condition_of(self._fleet, reloading.asked, reloading.pending)
+        self._parts.notifier.tell(condition, monotonic())
+        self._observer.expire(now)
+
     def _receive_signals(self) -> None:
         received = self._signals.receive()
-        self._workers.deadline = 0.0
+        self._workers.look()
         # Whatever else goes wrong, no death goes unnoticed.
         for pid, status in self._workers.reap():
             self._upgrade.exited(pid, status)
@@ -292,182 +208,31 @@ class Master:
         for number in received:
             if number in COMMANDS:
                 _log.info("%s received", signal.Signals(number).name)
-                self._act(COMMANDS[signal.Signals(number)])
-
-    def snapshot(self) -> Status:
-        """What there is at the moment."""
-        app = self._settings[self._fleet.generation].app
-        return self._snapshots.status(monotonic(), self._state, app, self._began)
-
-    @property
-    def _state(self) -> str:
-        if self._fleet.goal is Goal.STOP or self._stop_at != math.inf:
-            return "stopping"
-        if self._fleet.goal is Goal.START:
-            return "starting"
-        if self._upgrade.under_way:
-            return "upgrading"
-        return "serving" if self._fleet.rollout is None else "reloading"
-
-    # Commands.
-
-    def _act(self, command: Command) -> None:
-        self._workers.deadline = 0.0
-        self._commands[command]()
-
-    def _want_reload(self) -> None:
-        if self._stop_at == math.inf:
-            self._reloading.want()
-        else:
-            _log.warning("no reload: the service is about to stop")
-
-    def _want_upgrade(self) -> None:
-        if self._fleet.goal is Goal.RUN and self._stop_at == math.inf:
-            self._upgrade.wanted = True
-        else:
-            _log.warning("no upgrade: the service starts, or is about to stop")
+                self._commands.act(COMMANDS[signal.Signals(number)])
 
     def _go_on_with_upgrade(self) -> None:
-        """Take the next step of an upgrade, unless a reload is under way: then it comes after. At
-        the end of a turn nothing is half done."""
-        fleet = self._fleet
-        if fleet.rollout is not None or fleet.goal is not Goal.RUN or self._stop_at != math.inf:
+        """Take the next step of an upgrade, or wait for the turn at whose end it can be taken."""
+        if not succession.may_upgrade(self._parts):
             return
-        if self._workers.expecting or not self._terminators.settled:
-            return
+        state = succession.hand_over(self._parts, self._control.hand_over())
+        settings = self._parts.serving()
         if self._upgrade.wanted:
-            seconds = self._settings[fleet.generation].listen_timeout
-            self._upgrade.rehearse(self._hand_over(), seconds)
+            self._upgrade.rehearse(state, settings.listen_timeout)
         else:
             # The next program has its own.
             self._watcher.stop()
-            self._upgrade.execute(self._hand_over())
+            self._upgrade.execute(state)
             # We are still here: what has waited for it goes on.
-            self._watcher.adopt(self._settings[fleet.generation], monotonic())
-            self._workers.deadline = 0.0
+            self._watcher.adopt(settings, monotonic())
+            self._workers.look()
 
-    def _hand_over(self) -> handover.Handover:
-        fleet, logs, metrics = self._fleet, self._logs, self._observer.listener
-        return handover.Handover(
-            since=monotonic(),
-            first_settings=msgspec.to_builtins(self._first_settings),
-            settings=msgspec.to_builtins(self._settings[fleet.generation]),
-            error_log=_handed_over(logs.error.file),
-            access_log=_handed_over(logs.access) if logs.access is not None else None,
-            listeners=[listener.hand_over() for listener in self._listeners],
-            board=self._board.fd,
-            fleet=fleet.hand_over(),
-            links=self._workers.hand_over(),
-            lending=self._lending.hand_over(),
-            terminators=self._terminators.hand_over(),
-            metrics=metrics.hand_over() if metrics is not None else None,
-            counts=self._counts,
-            control=self._control.hand_over(),
-            began=self._began,
-            requests=self._workers.requests_before,
-        )
-
-    def _adopt(self, settings: Settings) -> None:
-        """A reload has been done: what its settings say of the master holds from now on."""
-        self._lending.set_keepalive(idle_timeout(settings))
-        self._lending.limit = process.limit_connections(settings)
-        self._tell_limits(settings)
-        log.set_level(settings.log_level)
-        self._logs.introduce(f"master pid={os.getpid()}", settings.log_format)
-        process.title(settings, "master")
-        self._watcher.adopt(settings, monotonic())
-
-    def _tell_limits(self, settings: Settings) -> None:
-        for name in process.beyond_file_limit(settings):
-            _log.warning(
-                "%s = %d, but with RLIMIT_NOFILE at %d there can be %d: raise its hard limit",
-                name,
-                getattr(settings, name),
-                process.file_limit(),
-                process.file_limit() // 2,
-            )
-
-    def _one_fewer(self) -> None:
-        size = self._fleet.size
-        self._scale(size - 1 if size > 1 else size)
-
-    def _retire_all(self) -> None:
-        # A terminal sends SIGWINCH to those in its foreground whenever its window is resized.
-        if process.in_the_foreground():
-            _log.info("nobody retires: this is the foreground of a terminal")
-        else:
-            self._scale(0)
-
-    def _scale(self, size: int) -> None:
-        self._workers.deadline = 0.0
-        before = self._fleet.size
-        self._fleet.scale(min(size, MOST_WORKERS))
-        _log.info("%d workers wanted", self._fleet.size)
-        self._hooks.resized(before, monotonic())
-
-    def _stop_soon(self) -> None:
-        """Stop; the first time, not before load balancers have had the time to notice."""
-        delay = self._settings[self._fleet.generation].drain_delay
-        if delay and self._fleet.goal is Goal.RUN and self._stop_at == math.inf:
-            _log.info("the service goes on for %g s; readiness answers 503", delay)
-            self._stop_at = monotonic() + delay
-            self._workers.announce_end()
-        else:
-            self._stop(math.inf)
-
-    def _stop(self, seconds: float) -> None:
-        self._stop_at = math.inf
-        self._workers.deadline = 0.0
-        self._upgrade.give_up()
-        self._lending.stop()
-        self._fleet.stop(monotonic(), seconds)
-        self._reloads.stopped()
-
-    def _reopen_logs(self) -> None:
-        files = [self._logs.error.file]
-        if self._logs.access is not None:
-            files.append(self._logs.access)
-        for file in files:
-            try:
-                file.reopen()
-            except OSError as error:
-                _log.error("%s can't be opened again: %s", file, error.strerror)
-        _log.info("logs reopened")
-        self._workers.tell(ReopenLogs(), [file.fd for file in files])
-        self._terminators.tell(ReopenLogs(), [files[0].fd])
-        self._observer.reopen_logs(files[0].fd)
+    def _status(self) -> Status:
+        """What there is at the moment."""
+        state = state_of(self._fleet, self._upgrade.under_way)
+        snapshots, app = self._parts.snapshots, self._parts.serving().app
+        return snapshots.status(monotonic(), state, app, self._parts.began)
 
     def _disown(self) -> None:
-        """In a forked worker: close all that Python objects here would close later on, when
-        their numbers may mean something else."""
-        self._poller.close()
-        self._lending.disown()
-        self._workers.disown()
-        self._terminators.disown()
-        self._notifier.disown()
-        self._observer.disown()
-        self._telling.disown()
+        """In a forked child: see `Parts.disown`."""
+        self._parts.disown()
         self._control.disown()
-
-    def _facts(self, now: float) -> Facts:
-        stopping = self._stop_at < math.inf
-        self._counts.recalls = self._recalled_before + self._lending.recalls
-        return census.take(
-            now,
-            self._fleet,
-            self._workers,
-            self._lending,
-            self._listeners,
-            self._counts,
-            stopping,
-        )
-
-    def _notify(self) -> None:
-        """Tell who has started the service how it is."""
-        reloading, stopping = self._reloading, self._stop_at < math.inf
-        condition = condition_of(self._fleet, reloading.asked, reloading.pending, stopping)
-        self._notifier.tell(condition, monotonic())
-
-
-def _handed_over(file: LogFile) -> handover.LogFile:
-    return handover.LogFile(file.path, file.fd)

@@ -19,25 +19,8 @@ from prefork.master.hooks import Hooks
 from prefork.master.reloads import Reloads
 from prefork.master.terminators import Terminators
 from prefork.master.workers import Workers
-from prefork.settings import Settings, worker_count
+from prefork.settings import TABLE, Settings, worker_count
 from prefork.wire.facts import Counts
-
-# These are bound, opened or written once: a reload can't change them.
-_FIXED = (
-    "bind",
-    "proxy_protocol",
-    "proxy_allow_ips",
-    "backlog",
-    "dispatch",
-    "pidfile",
-    "error_log",
-    "access_log",
-    "metrics_bind",
-    "statsd_host",
-    "statsd_prefix",
-    "dogstatsd_tags",
-    "control_socket",
-)
 
 _log = logging.getLogger("prefork.master")
 
@@ -119,7 +102,7 @@ class Reloading:
 
     def _not_renewed(self, why: str) -> None:
         self._refuse(why)
-        self._workers.deadline = 0.0  # another one may be wanted meanwhile
+        self._workers.look()  # another one may be wanted meanwhile
 
     def _refuse(self, why: str) -> None:
         count(self._counts.reloads, "refused")
@@ -138,15 +121,15 @@ class Reloading:
         fleet.reload(size, now, settings.reload_bake, settings.preload)
         self._settings.clear()
         self._settings.update({fleet.generation: current, fleet.newest: settings})
-        self._workers.deadline = now
+        self._workers.look()
         _log.info("reload to generation %d begun", fleet.newest)
         self._reloads.begun()
         self._hooks.resized(before, now)
 
     def _tell_of_changes(self, settings: Settings) -> None:
         """Say which changes need more than a reload."""
-        for name in _FIXED:
-            if getattr(settings, name) != getattr(self._first, name):
+        for name, row in TABLE.items():
+            if row.option.fixed and getattr(settings, name) != getattr(self._first, name):
                 _log.warning("%s has changed: that takes effect at a restart", name)
         if settings.tls_certificate and not self._first.tls_certificate:
             _log.warning("[tls] is new: that takes effect at a restart")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from prefork.master.commands import Commands
 from prefork.master.control import ControlClient
 from prefork.master.dumps import Dumps
 from prefork.master.fleet import Fleet, Goal
@@ -34,8 +35,7 @@ class Steering:
         fleet, workers: what is steered.
         reloads: who waits for them.
         status: tells what there is.
-        act: carries out a command, as a signal does.
-        scale: sets the number of workers.
+        commands: what a signal can do as well.
     """
 
     def __init__(
@@ -44,15 +44,13 @@ class Steering:
         workers: Workers,
         reloads: Reloads,
         status: Callable[[], Status],
-        act: Callable[[Command], None],
-        scale: Callable[[int], None],
+        commands: Commands,
     ) -> None:
         self._fleet = fleet
         self._workers = workers
         self._reloads = reloads
         self._status = status
-        self._act = act
-        self._scale = scale
+        self._commands = commands
         self._dumps = Dumps()
         # The status as it was told last, and when.
         self._told = b""
@@ -105,14 +103,14 @@ class Steering:
         if request.wait:
             client.waiting = True
             self._reloads.await_next(client, queued)
-        self._act(Command.RELOAD)
+        self._commands.act(Command.RELOAD)
         if not request.wait:
             after = ", after the one that is under way" if queued else ""
             client.tell(Done(what=f"a reload will begin{after}"))
 
     def _stop(self, client: ControlClient, request: control.Stop) -> None:
         client.tell(Done(what="stopping"))
-        self._act(Command.QUICK_STOP if request.quick else Command.STOP)
+        self._commands.act(Command.QUICK_STOP if request.quick else Command.STOP)
 
     def _rescale(self, client: ControlClient, request: control.Scale) -> None:
         size = request.count + self._fleet.size if request.relative else request.count
@@ -121,11 +119,11 @@ class Steering:
         elif self._fleet.goal is Goal.STOP:
             client.tell(Refused(why="the service stops"))
         else:
-            self._scale(size)
+            self._commands.scale(size)
             client.tell(Done(what=f"{size} workers wanted"))
 
     def _reopen_logs(self, client: ControlClient, request: control.ReopenLogs) -> None:
-        self._act(Command.REOPEN_LOGS)
+        self._commands.act(Command.REOPEN_LOGS)
         client.tell(Done(what="logs reopened"))
 
     def _retire(self, client: ControlClient, request: control.Retire) -> None:

@@ -9,12 +9,13 @@ import pytest
 import tomli
 from gunicorn.config import KNOWN_SETTINGS
 
-from prefork import beside, config
+from prefork import config
 from prefork.errors import UsageError
 from prefork.gunicorn import EQUALS, FLAGS, WITHOUT, Loss
 from prefork.hooks import HOOKS, IMPOSSIBLE
 from prefork.importing import translate
 from prefork.settings import TABLE, Settings
+from reference import gunicorn_page
 
 known = pytest.mark.parametrize("setting", KNOWN_SETTINGS, ids=lambda setting: setting.name)
 
@@ -51,12 +52,12 @@ def test_the_page_tells_of_a_default_that_differs(name: str) -> None:
     ours = TABLE[equal.name].default
     # What is not set there has no value of ours, and the directory is where both are started.
     same = theirs is None or name == "chdir" or equal.translate(theirs) == ours
-    assert same or name in beside.NOTES
+    assert same or name in gunicorn_page.NOTES
 
 
 def test_the_page_has_each_setting_and_hook() -> None:
-    page = beside.page()
-    assert set(beside.NOTES) <= set(EQUALS)
+    page = gunicorn_page.page()
+    assert set(gunicorn_page.NOTES) <= set(EQUALS)
     for name in (*EQUALS, *WITHOUT, *IMPOSSIBLE):
         assert f"\n| `{name}` |" in page
     for name in HOOKS:

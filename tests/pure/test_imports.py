@@ -49,9 +49,9 @@ FLOORS = [
         "prefork.watching",
         "prefork.worker",
     },
-    {"prefork.beside", "prefork.checks", "prefork.importing"},
+    {"prefork.checks", "prefork.importing"},
     {"prefork.cli", "prefork.ctl", "prefork.demo"},
-    {"prefork.completion", "prefork.reference"},
+    {"prefork.completion"},
     {"prefork.__main__"},
 ]
 PURE = [

@@ -1,4 +1,4 @@
-"""The man page, the sample configuration and the Procfile say what the code does.
+"""The man pages, the sample configuration and the Procfile say what the code does.
 
 The Procfile's command is run as a platform would: by a shell, in a directory that has conf/, with
 PORT and WEB_CONCURRENCY, and stopped by a SIGTERM to every process of it.
@@ -13,20 +13,22 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from prefork import __version__, config, reference
+from prefork import __date__, __version__, config
 from prefork.ctl import main as ctl
 from prefork.ctl.failure import EXIT_STATUS as CTL_EXIT_STATUS
 from prefork.ctl.failure import CtlError
 from prefork.errors import PreforkError, UsageError
 from prefork.settings import TABLE, Settings
 from prefork.signals import COMMANDS
+from reference import __main__ as generator
+from reference import ctl_page, prefork_page, sample, toml_page
+from reference.files import FILES
 from tests.support.clients import Client
 from tests.support.server import PATIENCE, ROOT, eventually
 
@@ -41,44 +43,55 @@ def load(path: Path) -> Settings:
 def default(name: str) -> object:
     """What the sample shows for a setting: its default, unless that can't be written in TOML."""
     shown = TABLE[name].default
-    return int(reference.INSTEAD_OF_NONE[name], 8) if shown is None else shown
+    return int(sample.INSTEAD_OF_NONE[name], 8) if shown is None else shown
 
 
-def plain_man_page() -> str:
-    """The man page without fonts and escapes, its white space made single blanks."""
-    text = re.sub(r"\\f[BIR]", "", reference.man_page())
+def plain(page: str) -> str:
+    """A man page without fonts and escapes, its white space made single blanks."""
+    text = re.sub(r"\\f[BIR]", "", page)
     for escape, character in [(r"\-", "-"), (r"\(aq", "'"), (r"\(dq", '"'), (r"\e", "\\")]:
         text = text.replace(escape, character)
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize(
-    ("text", "path"),
-    [("man", "man/prefork.1"), ("ctl", "man/preforkctl.1"), ("conf", "conf/prefork.toml")],
-)
-def test_the_committed_file_is_what_the_code_makes(text: str, path: str) -> None:
-    made = subprocess.run(
-        [sys.executable, "-m", "prefork.reference", text],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert (ROOT / path).read_text() == made, f"{path} is out of date: run `make docs`"
+def examples(page: str) -> list[str]:
+    """What stands in a man page as an example."""
+    found = re.findall(r"(?s)\.SH EXAMPLES\n(.*?)\n\.SH", page)
+    blocks = re.findall(r"(?s)\.EX\n(.*?)\n\.EE", found[0])
+    return [block.replace(r"\-", "-").replace(r"\(dq", '"') for block in blocks]
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_the_committed_file_is_what_the_code_makes(path: str) -> None:
+    assert (ROOT / path).read_text() == FILES[path](), f"{path} is out of date: run `make docs`"
+
+
+def test_check_shows_what_is_out_of_date_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(generator, "ROOT", tmp_path)
+    assert generator.main([]) == 0
+    assert generator.main(["--check"]) == 0
+    with open(tmp_path / "man/prefork.1", "a") as page:
+        page.write("Drifted.\n")
+    assert generator.main(["--check"]) == 1
+    assert "-Drifted.\n" in capsys.readouterr().out
+    assert generator.main([]) == 0
+    assert generator.main(["--check"]) == 0
 
 
 # The sample configuration.
 
 
 def test_the_sample_as_it_is_changes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "conf.toml").write_text(reference.sample())
+    (tmp_path / "conf.toml").write_text(sample.text())
     assert load(tmp_path / "conf.toml") == Settings()
 
 
 def test_the_sample_with_every_line_uncommented_sets_everything_to_its_default(
     tmp_path: Path,
 ) -> None:
-    uncommented, count = re.subn(r"(?m)^#(?=\w)", "", reference.sample())
+    uncommented, count = re.subn(r"(?m)^#(?=\w)", "", sample.text())
     (tmp_path / "conf.toml").write_text(uncommented)
     assert count == len(TABLE)
     loaded = load(tmp_path / "conf.toml")
@@ -89,61 +102,76 @@ def test_the_sample_with_every_line_uncommented_sets_everything_to_its_default(
 
 @SETTINGS
 def test_the_sample_with_one_line_uncommented_is_valid(name: str, tmp_path: Path) -> None:
-    uncommented, count = re.subn(rf"(?m)^#(?={name} = )", "", reference.sample())
+    uncommented, count = re.subn(rf"(?m)^#(?={name} = )", "", sample.text())
     (tmp_path / "conf.toml").write_text(uncommented)
     assert count == 1
     assert getattr(load(tmp_path / "conf.toml"), name) == default(name)
 
 
 def test_no_line_of_the_sample_is_too_long_to_read() -> None:
-    assert max(map(len, reference.sample().splitlines())) <= 100
+    assert max(map(len, sample.text().splitlines())) <= 100
 
 
-# The man page.
+# The man pages.
 
 
 @SETTINGS
-def test_the_man_page_has_all_that_the_table_says_of_a_setting(name: str) -> None:
-    row, page = TABLE[name], plain_man_page()
-    assert " ".join(row.option.help.split()) in page
-    assert f"variable {row.variable}." in page
-    assert f"Key {name}" in page
-    assert name == "app" or all(flag in page for flag in row.flags)
+def test_prefork_toml_5_has_all_that_the_table_says_of_a_setting(name: str) -> None:
+    row, page = TABLE[name], plain(toml_page.page())
+    _, _, item = page.partition(f".TP {name} ")
+    item, _, _ = item.partition(" .TP ")
+    assert item.startswith(" ".join(row.option.help.split()))
+    assert f"Variable: {row.variable}." in item
+    assert name == "app" or f"Command line: {', '.join(row.flags)}." in item
+    assert row.option.alias in item
+    assert ("at a restart" in item) == row.option.fixed
 
 
-def test_the_man_page_has_every_flag_of_the_command_line() -> None:
+def test_the_examples_of_prefork_toml_5_are_valid(tmp_path: Path) -> None:
+    found = examples(toml_page.page())
+    assert len(found) == 3
+    for example in found:
+        (tmp_path / "conf.toml").write_text(example)
+        assert load(tmp_path / "conf.toml").app
+
+
+def test_prefork_1_has_every_flag_of_the_command_line() -> None:
     """But not those of gunicorn's that only say what becomes of them."""
-    page = plain_man_page()
+    page = plain(prefork_page.page())
     shown = [each for each in config.parser()._actions if each.help != argparse.SUPPRESS]
     flags = {flag for action in shown for flag in action.option_strings}
     assert {flag for flag in flags if not re.search(rf"(?<![\w-]){flag}(?![\w-])", page)} == set()
 
 
 @pytest.mark.parametrize("number", COMMANDS, ids=lambda number: number.name)
-def test_the_man_page_says_what_a_signal_does(number: signal.Signals) -> None:
-    section = plain_man_page().partition(".SH SIGNALS")[2].partition(".SH")[0]
+def test_prefork_1_says_what_a_signal_does(number: signal.Signals) -> None:
+    section = plain(prefork_page.page()).partition(".SH SIGNALS")[2].partition(".SH")[0]
     items = [item for item in section.split(".TP") if re.search(rf"\b{number.name}\b", item)]
     # Its first letter is a capital there.
     assert COMMANDS[number].value[1:] in items[0]
 
 
-def test_the_man_page_explains_every_exit_status() -> None:
+def test_prefork_1_explains_every_exit_status() -> None:
     codes = {0, PreforkError.exit_code}
     codes |= {error.exit_code for error in PreforkError.__subclasses__() if error is not CtlError}
-    assert set(reference.EXIT_STATUS) == codes
+    assert set(prefork_page.EXIT_STATUS) == codes
 
 
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
-@pytest.mark.parametrize("page", [reference.man_page(), reference.ctl_man_page()], ids=["1", "ctl"])
-def test_the_man_page_is_clean_but_for_a_missing_date(page: str) -> None:
-    """It has the version instead, as the same code is to make the same page on any day."""
-    found = subprocess.run(["mandoc", "-T", "lint"], input=page, capture_output=True, text=True)
-    assert [line for line in found.stdout.splitlines() if "missing date" not in line] == []
-    assert f"prefork {__version__}" in page
+@pytest.mark.parametrize("path", [path for path in FILES if path.startswith("man/")])
+def test_mandoc_finds_nothing_wrong_with_a_page(path: str) -> None:
+    found = subprocess.run(["mandoc", "-T", "lint", ROOT / path], capture_output=True, text=True)
+    assert (found.stdout, found.stderr, found.returncode) == ("", "", 0)
+
+
+def test_each_page_says_which_version_it_is_of() -> None:
+    for path in FILES:
+        if path.startswith("man/"):
+            assert f'{__date__} "prefork {__version__}"' in FILES[path]()
 
 
 def test_the_page_of_preforkctl_has_each_command_option_and_exit_status() -> None:
-    page = reference.ctl_man_page().replace(r"\-", "-")
+    page = ctl_page.page().replace(r"\-", "-")
     for command in ctl.COMMANDS:
         assert f"\\fB{command}\\fR" in page
     for option in ("--wait", "--quick", "--socket", "--pidfile", "--pid", "--json", "--timeout"):

@@ -91,7 +91,7 @@ def test_the_condition_of_a_service_follows_its_fleet() -> None:
     fleet = Fleet(2)
 
     def condition() -> Condition:
-        return condition_of(fleet, 0.0, reloading=False, stopping=False)
+        return condition_of(fleet, 0.0, reloading=False)
 
     assert condition() == Condition(reload_asked=0.0, status="starting: 0 of 2 workers serve")
     for slot in (1, 2):

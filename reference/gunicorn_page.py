@@ -51,7 +51,8 @@ with this reason. `prefork --import-gunicorn` says the same of a file.
 _HOOKS_HEAD = """
 ## Hooks
 
-They have gunicorn's names and arguments, and stand in the table `[hooks]`: see HOOKS in prefork(1).
+They have gunicorn's names and arguments, and stand in the table `[hooks]`: see HOOKS in
+prefork.toml(5).
 """
 
 
