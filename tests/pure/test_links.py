@@ -1,4 +1,4 @@
-"""What the pages of the project link to is there: files, pictures, and the headings that are named."""
+"""What the pages of the project link to is there: files, pictures, and headings that are named."""
 
 from __future__ import annotations
 
