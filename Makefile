@@ -15,7 +15,8 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 
 BIN = $(VENV)/bin
-NEEDED = nginx haproxy spin gcc slowhttptest systemd-analyze logrotate pgrep promtool mandoc
+NEEDED = chromium-headless-shell nginx haproxy spin gcc slowhttptest systemd-analyze logrotate pgrep
+NEEDED += promtool mandoc
 HAS_TOOLS = (PATH="$$PATH:/usr/sbin"; for tool in $(NEEDED); do command -v $$tool || exit 1; done) >/dev/null
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -61,13 +62,14 @@ clean: ## remove all that was made here
 	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The tests behind proxies, among slow clients, with systemd, logrotate and Prometheus, and that of the
-# model, skip without these: root installs them.
+# The tests behind proxies, among slow clients, in a browser, with systemd, logrotate and Prometheus, and
+# that of the model, skip without these: root installs them.
 tools:
 	@$(HAS_TOOLS) || test "$$(id -u)" != 0 || { \
 		apt-get update && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y --no-install-recommends \
-		curl haproxy logrotate mandoc nginx-light openssl procps prometheus slowhttptest spin systemd gcc libc6-dev; \
+		chromium-headless-shell curl haproxy logrotate mandoc nginx-light openssl procps prometheus \
+		slowhttptest spin systemd gcc libc6-dev; \
 	} || echo "Not all tools can be installed: the tests that need them will be skipped"
 
 $(VENV)/.test: EXTRA = [test]

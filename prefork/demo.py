@@ -1,8 +1,8 @@
-"""The demo app: which worker answers, of which generation, and how often it has.
+"""The demo app: which worker answers, of which generation, on which connection.
 
-    prefork prefork.demo:app
+    prefork prefork.demo:app -w 2
 
-Reload the server while the page is open, and see the generation change without a gap.
+Reload the server while the page is open, and see the workers change, and the connections stay.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _count = itertools.count(1)
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """`/` is a page that asks for `/status` once a second; `/slow?s=2` takes its time."""
+    """`/` is a page that asks for `/status` all the time; `/slow?s=2` takes its time."""
     path = environ["PATH_INFO"]
     if path == "/":
         page = resources.files("prefork").joinpath("demo.html").read_bytes()
@@ -39,6 +39,7 @@ def _status(environ: dict[str, Any]) -> bytes:
         "pid": os.getpid(),
         "slot": environ.get("prefork.slot"),
         "generation": environ.get("prefork.generation"),
+        "connection": environ.get("REMOTE_PORT"),
         "requests": next(_count),
         "age": round(time.time() - _BEGAN, 1),
         "master": os.getppid(),

@@ -146,12 +146,6 @@ def test_what_is_not_run_is_still_on_a_page(line: str) -> None:
     assert any(line in block.text.splitlines() for block in BLOCKS)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_what_a_page_links_to_is_there(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
-
-
 def test_what_stands_beside_a_word_of_pm2s_is_one_of_ours() -> None:
     for cell in second_cells((ROOT / "docs/pm2.md").read_text()):
         for word in re.findall("`([^`]+)`", cell):
