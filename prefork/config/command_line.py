@@ -1,4 +1,4 @@
-"""The command line: a flag for each setting, and those of gunicorn's that lose nothing."""
+"""The command line: a flag for each setting, those of gunicorn's, and the few that are neither."""
 
 from __future__ import annotations
 

@@ -69,7 +69,11 @@ def from_environment(environ: Mapping[str, str]) -> Iterator[Given]:
 
 
 def from_command_line(arguments: argparse.Namespace) -> Iterator[Given]:
-    """What is in the flags, as `parse` has given them."""
+    """What is in the flags, as `parse` has given them.
+
+    Raises:
+        UsageError: one of gunicorn's has no equal.
+    """
     given = vars(arguments)
     if given.get("APP"):
         yield Given("app", given["APP"], "APP", text=True)
