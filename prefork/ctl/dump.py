@@ -14,7 +14,8 @@ _GREENLET = re.compile(r"Greenlet of (.*) \(most recent call first\):")
 _REQUEST = re.compile(r"Request (.*) in thread (0x[0-9a-f]+)")
 # What is prefork's own, and Python's: that of everybody is the same.
 _OURS = re.compile(
-    r".*/prefork/(worker/.*|(cli|forked|responding|wsgi|__main__)\.py)|.*/gevent/.*|.*/bin/prefork|<frozen runpy>"
+    r".*/prefork/(worker/.*|(cli|forked|responding|wsgi|__main__)\.py)"
+    r"|.*/gevent/.*|.*/bin/prefork|<frozen runpy>"
 )
 _THREADING = re.compile(r".*/threading\.py")
 
