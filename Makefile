@@ -29,9 +29,9 @@ help: ## list the targets
 run: $(VENV)/.run ## serve the demo app on http://127.0.0.1:8000
 	$(BIN)/prefork prefork.demo:app -w 2 $(ARGS)
 
-# Twice as many at a time as there are cores: servers and clients wait for each other much.
+# One more at a time than there are cores: servers and clients wait for each other much.
 test: $(VENV)/.test tools ## run the tests
-	$(BIN)/pytest -n $$((2 * $$(nproc))) $(ARGS)
+	$(BIN)/pytest -n $$((1 + $$(nproc))) $(ARGS)
 
 check: $(VENV)/.check ## lint, check the types, and that the generated files are up to date
 	$(BIN)/ruff check

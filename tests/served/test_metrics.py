@@ -71,6 +71,8 @@ def test_requests_are_counted_once_over_deaths_reloads_and_upgrades(
             client.ask("/environ")
         assert client.ask("/nowhere").status == 500
     raw(server.port, b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+    # Counted when they have ended, which is after their answers have arrived.
+    until(server, 'prefork_requests_total{status="5xx"}', 1)
     metrics = until(server, 'prefork_requests_total{status="4xx"}', 1)
     assert metrics['prefork_requests_total{status="2xx"}'] == 6
     assert metrics['prefork_requests_total{status="5xx"}'] == 1
